@@ -1,0 +1,98 @@
+"""All errors that backupd raises on purpose.
+
+    BackupdError
+    ├── UsageError          what the person typed cannot be done
+    │   └── PolicyError     the policy file is wrong: all of its problems at once
+    ├── EngineError         the Docker engine refused, failed or went away
+    │   ├── EngineUnreachable   nothing answers where the engine should be
+    │   └── EngineStalled       it answered, then fell silent
+    ├── StoreError          the store refused, failed or went away
+    │   ├── ObjectMissing       the key names nothing
+    │   └── PartsExhausted      an upload outgrew the parts that its estimate allowed
+    ├── NotFound            a name, id or moment that matches nothing
+    ├── ArchiveBroken       a stream that is not the whole archive it should be (while backing up)
+    ├── DamagedBackup       a stored backup that fails its checks (while reading back)
+    ├── AlreadyRunning      another process holds the lock
+    └── Cancelled           this process was told to stop
+
+A message is a sentence for the person who must act: operation, object, cause, next step; lower
+case, no final stop, no secret. Which exit code each one becomes is the command line's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class BackupdError(Exception):
+    """Root of the tree; catch it to catch everything that backupd raises on purpose."""
+
+
+class UsageError(BackupdError):
+    """The command line asks for what cannot be done."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a policy: where (`file:line`), at which path in it, and why."""
+
+    file: str
+    line: int | None
+    path: str
+    cause: str
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{where}: {self.path}: {self.cause}" if self.path else f"{where}: {self.cause}"
+
+
+class PolicyError(UsageError):
+    """The policy cannot be used; `problems` holds every cause found, in the file's order."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class EngineError(BackupdError):
+    """The Docker engine refused a request, or failed in the middle of one."""
+
+
+class EngineUnreachable(EngineError):
+    """No engine answers at the given address, or it may not be talked to."""
+
+
+class EngineStalled(EngineError):
+    """The engine sent nothing for longer than the policy allows."""
+
+
+class StoreError(BackupdError):
+    """The store refused a request, or failed in the middle of one."""
+
+
+class ObjectMissing(StoreError):
+    """No object has this key."""
+
+
+class PartsExhausted(StoreError):
+    """More bytes came than the estimate left room for; nothing was kept. A larger one helps."""
+
+
+class NotFound(BackupdError):
+    """No source, job, backup or moment matches what was asked for."""
+
+
+class ArchiveBroken(BackupdError):
+    """The stream from the engine is not the whole archive that it should be."""
+
+
+class DamagedBackup(BackupdError):
+    """A stored backup does not match its own manifest, or cannot be decoded."""
+
+
+class AlreadyRunning(BackupdError):
+    """Another process works on the same source; the message says which and since when."""
+
+
+class Cancelled(BackupdError):
+    """The work was told to stop before its end."""

@@ -1,0 +1,216 @@
+"""The key layout of a store: where each object lives, and what a key alone tells.
+
+    <host>/backups/<job>/<kind>/<name>/<taken at>.<archive id>.<size>.json   manifest: commits
+    <host>/backups/<job>/<kind>/<name>/<taken at>.<archive id>.<state>       zero-byte sibling
+    <host>/archives/<kind>/<name>/<archive id>.tar[.zst|.gz]                 archive
+    <host>/archives/<kind>/<name>/<archive id>.record.json                   record of inspect
+    <host>/host.json                                                         who writes here
+
+Listing, counting, choosing and pruning need keys and nothing else, so a bucket of a hundred
+thousand backups costs a hundred requests to read. Every variable part is one segment: percent-
+encoded, and hashed when it would grow past 200 bytes, so that names can neither collide nor climb.
+Pure: no clock, network or files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from urllib.parse import quote, unquote
+
+SEGMENT_LIMIT_BYTES = 200
+"""SeaweedFS refuses segments of 400 bytes and file systems those above 255; we stay below both."""
+
+_ARCHIVE_ID = r"[0-9a-f]{16}-[0-9a-f]{12}"
+_TAKEN_AT = r"\d{8}T\d{6}\.\d{3}Z"
+_STEM = re.compile(rf"({_TAKEN_AT})\.({_ARCHIVE_ID})\.(?:(\d{{1,20}})\.json|([a-z]+))")
+_ARCHIVE_NAME = re.compile(rf"({_ARCHIVE_ID})\.(tar(?:\.[a-z0-9]+)*|record\.json(?:\.age)?)")
+
+
+class Kind(StrEnum):
+    """What a backup holds."""
+
+    IMAGE = "image"
+    BUNDLE = "bundle"
+    CONTAINER = "container"
+    VOLUME = "volume"
+
+
+_HASHED = re.compile(r"[A-Za-z0-9_%.-]{1,120}~[0-9a-f]{40}")
+_KINDS = frozenset(str(kind) for kind in Kind)
+
+
+def segment(name: str) -> str:
+    """`name` as one key segment: reversible, unless so long that it is cut and hashed.
+
+    `~` never stands in an encoded name, so it marks the hashed ones without ambiguity.
+    """
+    quoted = quote(name, safe="", errors="surrogateescape").replace("~", "%7E")
+    if quoted.startswith("."):
+        quoted = "%2E" + quoted[1:]
+    if len(quoted) <= SEGMENT_LIMIT_BYTES:
+        return quoted
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:40]
+    return f"{quoted[:120]}~{digest}"
+
+
+def is_hashed(segment_text: str) -> bool:
+    """Whether the name behind this segment is only to be had from the manifest."""
+    return "~" in segment_text
+
+
+def name_of(segment_text: str) -> str:
+    """The name behind a segment; a hashed segment stands for itself."""
+    return (
+        segment_text if is_hashed(segment_text) else unquote(segment_text, errors="surrogateescape")
+    )
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as it stands in keys: UTC, milliseconds, sorting as text."""
+    utc = moment.astimezone(UTC)
+    return f"{utc:%Y%m%dT%H%M%S}.{utc.microsecond // 1000:03d}Z"
+
+
+def moment_of(text: str) -> datetime:
+    """The moment behind a `stamp`. Raises ValueError for what is none."""
+    return datetime.strptime(text, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupKey:
+    """One backup as its manifest's key tells it.
+
+    `folder` is its source's folder as it stands in the key; `host`, `job` and `name` are what that
+    folder says to a person, and where a segment was hashed, the hashed text.
+    """
+
+    folder: str
+    host: str
+    job: str
+    kind: Kind
+    name: str
+    taken_at: datetime
+    archive_id: str
+    size_bytes: int
+    states: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits, the same on every machine, and after a job or host is renamed."""
+        source = self.folder.split("/", 3)[3]
+        text = f"{source}{stamp(self.taken_at)}.{self.archive_id}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def stem(self) -> str:
+        """The key without size and extension: its states stand beside it."""
+        return f"{self.folder}{stamp(self.taken_at)}.{self.archive_id}"
+
+    @property
+    def key(self) -> str:
+        """The manifest's key."""
+        return f"{self.stem}.{self.size_bytes}.json"
+
+    def state_key(self, state: str) -> str:
+        """The key of the sibling that says this backup is in `state`."""
+        return f"{self.stem}.{state}"
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """One zero-byte sibling: the backup's stem, and the state that it is in."""
+
+    stem: str
+    state: str
+
+
+def backups_folder(host: str, job: str | None = None) -> str:
+    """The prefix of all manifests of a host, or of one of its jobs; always ends in `/`."""
+    folder = f"{segment(host)}/backups/"
+    return folder if job is None else f"{folder}{segment(job)}/"
+
+
+def source_folder(host: str, job: str, kind: Kind, name: str) -> str:
+    """The prefix of one source's manifests in one job; ends in `/`, so `db` never meets `db2`."""
+    return f"{backups_folder(host, job)}{kind}/{segment(name)}/"
+
+
+def archives_folder(host: str) -> str:
+    """The prefix of a host's archives and records."""
+    return f"{segment(host)}/archives/"
+
+
+def archive_key(host: str, kind: Kind, name: str, archive_id: str, suffix: str) -> str:
+    """Where an archive lives; `suffix` is the codec's, such as `.zst`."""
+    return f"{archives_folder(host)}{kind}/{segment(name)}/{archive_id}.tar{suffix}"
+
+
+def record_key(host: str, kind: Kind, name: str, archive_id: str) -> str:
+    """Where the record of inspect beside an archive lives."""
+    return f"{archives_folder(host)}{kind}/{segment(name)}/{archive_id}.record.json"
+
+
+def host_key(host: str) -> str:
+    """Where it is written who writes below this host's prefix."""
+    return f"{segment(host)}/host.json"
+
+
+def backup_key(
+    host: str,
+    job: str,
+    kind: Kind,
+    name: str,
+    *,
+    taken_at: datetime,
+    archive_id: str,
+    size_bytes: int,
+) -> BackupKey:
+    """The key of a backup that is about to be committed; `taken_at` is cut to milliseconds."""
+    folder = source_folder(host, job, kind, name)
+    moment = moment_of(stamp(taken_at))
+    return BackupKey(folder, host, job, kind, name, moment, archive_id, size_bytes)
+
+
+def parse_backup_key(key: str) -> BackupKey | StateKey | None:
+    """What a key below `backups/` says; None for any key that is not ours to the letter."""
+    folder, _, last = key.rpartition("/")
+    parts = folder.split("/")
+    match = _STEM.fullmatch(last)
+    if match is None or len(parts) != 5 or parts[1] != "backups" or parts[3] not in _KINDS:
+        return None
+    if not all(_is_canonical(part) for part in parts):
+        return None
+    taken_text, archive_id, size_text, state = match.groups()
+    if state is not None:
+        return StateKey(key.rsplit(".", 1)[0], state)
+    try:
+        taken_at = moment_of(taken_text)
+    except ValueError:
+        return None
+    return BackupKey(
+        folder=folder + "/",
+        host=name_of(parts[0]),
+        job=name_of(parts[2]),
+        kind=Kind(parts[3]),
+        name=name_of(parts[4]),
+        taken_at=taken_at,
+        archive_id=archive_id,
+        size_bytes=int(size_text),
+    )
+
+
+def parse_archive_key(key: str) -> tuple[str, str] | None:
+    """(archive id, what follows it: `tar.zst`, `record.json`) of a key below `archives/`."""
+    parts = key.split("/")
+    if len(parts) != 5 or parts[1] != "archives" or parts[2] not in _KINDS:
+        return None
+    match = _ARCHIVE_NAME.fullmatch(parts[4])
+    return None if match is None else (match[1], match[2])
+
+
+def _is_canonical(text: str) -> bool:
+    return bool(_HASHED.fullmatch(text)) if is_hashed(text) else segment(name_of(text)) == text

@@ -1,0 +1,90 @@
+"""Where backups live: the contract that every store keeps, and the table of stores.
+
+Keys are relative to the store's own root, `/`-separated, made by `backupd.layout`. A store never
+overwrites by itself, never lists what is only half written, and reports a deletion as done only
+when it was accepted. Errors are `StoreError` and its children, never a library's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+class Reader(Protocol):
+    """A one-way stream of known discipline: what `put` consumes and `open` returns."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes: exactly `size` of them until the end, fewer only there, then `b""`."""
+
+
+class ClosableReader(Reader, Protocol):
+    """A `Reader` that holds a connection or a file until it is closed."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a listing."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One key that could not be deleted, and why."""
+
+    key: str
+    cause: str
+
+
+class Store(Protocol):
+    """A place for objects that are written once and read whole."""
+
+    @property
+    def url(self) -> str:
+        """The store as a person writes it, without secrets; the prefix of every key."""
+
+    def full_key(self, key: str) -> str:
+        """`key` as other tools need it: in the bucket (or below the directory), prefix included."""
+
+    def put(self, key: str, reader: Reader, *, estimate_bytes: int) -> int:
+        """Stream `reader` to its end into `key`; the size that the store then says it holds.
+
+        Constant memory whatever the size. `estimate_bytes` is an upper guess of the size, for the
+        choice of part sizes. If `reader.read` raises, that exception comes out unchanged and
+        neither an object nor an unfinished upload is left. Raises `PartsExhausted` when more came
+        than the estimate left room for: the caller may try again with a larger one.
+        """
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Write a small object whole, replacing what was there."""
+
+    def get_bytes(self, key: str, *, limit_bytes: int) -> bytes:
+        """A small object whole. Raises `ObjectMissing`; `StoreError` when above the limit."""
+
+    def open(self, key: str) -> ClosableReader:
+        """The object as a stream, taken up again where it broke off. Raises `ObjectMissing`."""
+
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes as the store tells it now; None where there is none."""
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[Entry]:
+        """Every object whose key begins with `prefix`, lazily, a request for each 1,000.
+
+        Siblings come in the order of their keys; nothing is promised across folders.
+        """
+
+    def delete(self, keys: Iterable[str]) -> list[Refusal]:
+        """Delete the keys, as many as possible with each request; what was refused."""
+
+    def abort_uploads(self, prefix: str, *, started_before: datetime) -> int:
+        """Drop unfinished uploads below `prefix` begun before that moment; how many went."""
+
+    def now(self) -> datetime:
+        """The store's own clock, aware UTC."""
