@@ -1,0 +1,46 @@
+# Everything runs in .venv, made on first use. PYTHON=… chooses the interpreter to make it of.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+PYTEST_ARGS ?=
+
+# Caches of tools live in one ignored place.
+export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
+export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
+
+.PHONY: help
+help: ## show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: lint ## check everything: format, lint, types, and all tests with a real engine and a real S3 server
+	$(BIN)/python -m pytest -o cache_dir=.cache/pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(READY) ## check format, lint and types only
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(READY) ## put the code into its format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: demo
+demo: $(READY) ## back up an image and a container to a real S3 server, and bring them back
+	@$(BIN)/python -m tests.demo
+
+.PHONY: clean
+clean: ## remove the venv, caches and builds
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml tests/venv.sh
+	@tests/venv.sh $(VENV) $(PYTHON)
+	@touch $@

@@ -1,0 +1,290 @@
+"""A small in-process S3 server with the oddities that real ones have and ours here has not.
+
+It checks no signature and keeps everything in memory. What each `Oddity` stands for was seen at the
+servers named there.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+from tests.servers.certificates import Certificates
+
+BUCKET = "odd-bucket"
+
+
+class Oddity(Enum):
+    """One way to differ from Amazon's S3."""
+
+    REFUSES_TRAILERS = auto()
+    """411 for a checksum behind the body: Ceph RGW, rclone, JuiceFS."""
+    STORES_TRAILERS = auto()
+    """The trailer becomes a part of the object: s3rver."""
+    NO_MULTI_DELETE = auto()
+    """DeleteObjects is not there: Google Cloud Storage."""
+    NEEDS_CONTENT_MD5 = auto()
+    """DeleteObjects wants Content-MD5: OpenStack Swift, JuiceFS."""
+    CUTS_EACH_GET = auto()
+    """Each answer to a GET ends after `CUT_BYTES` of its body: idle limits of proxies."""
+    CUTS_TO_NOTHING = auto()
+    """Each answer to a GET ends before its first byte."""
+    IGNORES_RANGES = auto()
+    """A GET always gives the whole object."""
+    REPLACES_WHEN_CUT = auto()
+    """Someone writes a new object under the key as soon as a GET was cut."""
+    ONE_PAGE = auto()
+    """The first page of a listing holds everything: JuiceFS."""
+    IGNORES_START = auto()
+    """A listing begins at its first key wherever it was told to."""
+    LOSES_TOKEN = auto()
+    """A listing says that there is more, and not where."""
+    REFUSES_PARTS = auto()
+    """Each part of an upload is answered with 403."""
+    REFUSES_ABORT = auto()
+    """An unfinished upload cannot be aborted."""
+    SHRINKS = auto()
+    """The last byte of each object gets lost."""
+
+
+CUT_BYTES = 300_000
+
+
+class OddS3:
+    """A server from `with` to its end; `requests` lists what it was asked, in order."""
+
+    def __init__(self, *oddities: Oddity, certificates: Certificates | None = None) -> None:
+        self.oddities = frozenset(oddities)
+        self.objects: dict[str, bytes] = {}
+        self.uploads: dict[str, dict[int, bytes]] = {}
+        self.requests: list[str] = []
+        self.acknowledged_bytes = 0
+        self.part_sizes: dict[int, int] = {}
+        self.before_part_answer: Callable[[], None] = lambda: None
+        self.lock = Lock()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.odd = self
+        scheme = "http"
+        if certificates is not None:
+            scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificates.certificate, certificates.key)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.endpoint = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def count(self, request: str) -> int:
+        """How often a request was made that begins so, such as `PUT /`."""
+        return sum(made.startswith(request) for made in self.requests)
+
+
+class _Server(ThreadingHTTPServer):
+    odd: OddS3
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients hang up in the middle, as the tests want it."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.odd = self.server.odd
+        self.odds = self.odd.oddities
+
+    def _begin(self) -> None:
+        parts = urlsplit(self.path)
+        self.key = unquote(parts.path.removeprefix(f"/{BUCKET}").removeprefix("/"))
+        self.query = {
+            name: values[0]
+            for name, values in parse_qs(parts.query, keep_blank_values=True).items()
+        }
+        shown = "&".join(name for name in self.query if name in _SHOWN)
+        self.odd.requests.append(f"{self.command} /{self.key}" + (f"?{shown}" if shown else ""))
+
+    def do_PUT(self) -> None:
+        self._begin()
+        body = self._body()
+        if "x-amz-trailer" in self.headers:
+            if Oddity.REFUSES_TRAILERS in self.odds:
+                return self._refuse(411, "MissingContentLength")
+            if Oddity.STORES_TRAILERS not in self.odds:
+                body = b"".join(_unchunked(body))
+        if "partNumber" in self.query:
+            return self._put_part(body)
+        with self.odd.lock:
+            kept = body[:-1] if Oddity.SHRINKS in self.odds else body
+            self.odd.objects[self.key] = kept
+        return self._answer(200, headers={"ETag": '"put"'})
+
+    def _put_part(self, body: bytes) -> None:
+        if Oddity.REFUSES_PARTS in self.odds:
+            return self._refuse(403, "AccessDenied")
+        self.odd.before_part_answer()
+        with self.odd.lock:
+            self.odd.uploads[self.query["uploadId"]][int(self.query["partNumber"])] = body
+            self.odd.acknowledged_bytes += len(body)
+            self.odd.part_sizes[int(self.query["partNumber"])] = len(body)
+        return self._answer(200, headers={"ETag": '"part"'})
+
+    def do_POST(self) -> None:
+        self._begin()
+        body = self._body()
+        if "delete" in self.query:
+            return self._delete_many(body)
+        with self.odd.lock:
+            if "uploads" in self.query:
+                upload_id = f"upload-{len(self.odd.uploads) + 1}"
+                self.odd.uploads[upload_id] = {}
+                result = "InitiateMultipartUploadResult"
+                return self._xml(f"<{result}><UploadId>{upload_id}</UploadId></{result}>")
+            parts = self.odd.uploads.pop(self.query["uploadId"])
+            self.odd.objects[self.key] = b"".join(parts[number] for number in sorted(parts))
+        return self._xml("<CompleteMultipartUploadResult><ETag/></CompleteMultipartUploadResult>")
+
+    def _delete_many(self, body: bytes) -> None:
+        if Oddity.NO_MULTI_DELETE in self.odds:
+            return self._refuse(501, "NotImplemented")
+        if Oddity.NEEDS_CONTENT_MD5 in self.odds and "Content-MD5" not in self.headers:
+            return self._refuse(400, "MissingContentMD5")
+        for key in re.findall(r"<Key>([^<]*)</Key>", body.decode()):
+            self.odd.objects.pop(key, None)
+        return self._xml("<DeleteResult></DeleteResult>")
+
+    def do_DELETE(self) -> None:
+        self._begin()
+        if "uploadId" in self.query:
+            if Oddity.REFUSES_ABORT in self.odds:
+                return self._refuse(403, "AccessDenied")
+            self.odd.uploads.pop(self.query["uploadId"], None)
+        else:
+            self.odd.objects.pop(self.key, None)
+        return self._answer(204)
+
+    def do_HEAD(self) -> None:
+        self._begin()
+        found = self.odd.objects.get(self.key)
+        if found is None and self.key:
+            return self._answer(404)
+        return self._answer(200, headers={"Content-Length": str(len(found or b""))})
+
+    def do_GET(self) -> None:
+        self._begin()
+        if not self.key:
+            return self._list()
+        found = self.odd.objects.get(self.key)
+        if found is None:
+            return self._refuse(404, "NoSuchKey")
+        return self._give(found)
+
+    def _give(self, found: bytes) -> None:
+        headers = {"ETag": f'"{hash(found)}"'}
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        first = int(asked[1]) if asked and Oddity.IGNORES_RANGES not in self.odds else 0
+        if first:
+            headers["Content-Range"] = f"bytes {first}-{len(found) - 1}/{len(found)}"
+        body, cut = found[first:], len(found)
+        if Oddity.CUTS_EACH_GET in self.odds:
+            cut = CUT_BYTES
+        if Oddity.CUTS_TO_NOTHING in self.odds:
+            cut = 0
+        self._answer(206 if first else 200, body, headers=headers, cut_bytes=cut)
+        if cut < len(body):
+            self.close_connection = True
+            if Oddity.REPLACES_WHEN_CUT in self.odds:
+                self.odd.objects[self.key] = bytes(len(found))
+
+    def _list(self) -> None:
+        prefix = self.query.get("prefix", "")
+        start = "" if Oddity.IGNORES_START in self.odds else self.query.get("start-after", "")
+        after = self.query.get("continuation-token") or start
+        keys = sorted(key for key in self.odd.objects if key.startswith(prefix) and key > after)
+        page = keys if Oddity.ONE_PAGE in self.odds else keys[:1000]
+        items = "".join(
+            f"<Contents><Key>{escape(quote(key))}</Key><Size>{len(self.odd.objects[key])}</Size>"
+            "<LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents>"
+            for key in page
+        )
+        more = "<IsTruncated>false</IsTruncated>"
+        if len(page) < len(keys):
+            token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
+            more = "<IsTruncated>true</IsTruncated>"
+            more += "" if Oddity.LOSES_TOKEN in self.odds else token
+        self._xml(
+            f"<ListBucketResult><EncodingType>url</EncodingType>{more}{items}</ListBucketResult>"
+        )
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        pieces = []
+        while size := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def _refuse(self, status: int, code: str) -> None:
+        self._xml(f"<Error><Code>{code}</Code><Message>odd</Message></Error>", status=status)
+
+    def _xml(self, text: str, *, status: int = 200) -> None:
+        self._answer(status, f'<?xml version="1.0"?>{text}'.encode())
+
+    def _answer(
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        headers: dict[str, str] | None = None,
+        cut_bytes: int | None = None,
+    ) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[:cut_bytes])
+
+
+_SHOWN = frozenset({"delete", "uploads", "uploadId", "partNumber", "list-type"})
+
+
+def _unchunked(body: bytes) -> Iterator[bytes]:
+    """The content of an `aws-chunked` body, without its sizes and its trailer."""
+    position = 0
+    while True:
+        end = body.index(b"\r\n", position)
+        size = int(body[position:end].split(b";")[0], 16)
+        if size == 0:
+            return
+        yield body[end + 2 : end + 2 + size]
+        position = end + 2 + size + 2
