@@ -1,0 +1,123 @@
+"""The policy: what to back up, when, where to and for how long, as validated models.
+
+`backupd.config` makes a `Policy` of the file; verbs and the shell read it. Every model is frozen
+and refuses what it does not know; a validator's message is the end of a sentence ("is not a time
+zone …") that never repeats the value, so that the edge decides whether a value may be shown.
+Pure: no clock, network, files or environment.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from backupd.policy.docker import DockerSpec, TlsSpec
+from backupd.policy.job import Compression, Job, Method
+from backupd.policy.prune import Percent, Prune, PruneWhen
+from backupd.policy.retention import Retention
+from backupd.policy.section import AbsolutePath, Section, TimeSpan, check_filled
+from backupd.policy.selectors import (
+    ContainerGlob,
+    ContainerLabel,
+    ContainerLiteral,
+    ContainerSelector,
+    ImageBundle,
+    ImageGlob,
+    ImageInUse,
+    ImageLabel,
+    ImageLiteral,
+    ImageSelector,
+    check_plain_name,
+)
+from backupd.policy.store import DEFAULT_STORE_URL, StoreSpec
+from backupd.schedule import Schedule, check_zone
+
+__all__ = [
+    "DEFAULT_STORE_URL",
+    "Compression",
+    "ContainerGlob",
+    "ContainerLabel",
+    "ContainerLiteral",
+    "ContainerSelector",
+    "Defaults",
+    "DockerSpec",
+    "ImageBundle",
+    "ImageGlob",
+    "ImageInUse",
+    "ImageLabel",
+    "ImageLiteral",
+    "ImageSelector",
+    "Job",
+    "Method",
+    "Policy",
+    "Prune",
+    "Retention",
+    "StoreSpec",
+    "TlsSpec",
+]
+
+
+def check_host(name: str) -> str:
+    """`name`, if it may stand for a machine in the bucket. Raises ValueError."""
+    if not name.isprintable() or name != name.strip() or "/" in name or len(name.encode()) > 200:
+        raise ValueError("is not a host's name; write 1 to 200 characters without '/'")
+    return name
+
+
+JobName = Annotated[str, AfterValidator(check_plain_name)]
+
+
+class Defaults(Section):
+    """What holds for every job that does not say otherwise."""
+
+    retention: Retention | None = None
+    """Which backups stay; without it, all."""
+
+
+class Policy(Section):
+    """All that one daemon needs to know."""
+
+    timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"
+    """Time zone (IANA name) of schedules and of retention's periods."""
+    host: Annotated[str, Field(min_length=1), AfterValidator(check_host)] | None = None
+    """Name of this machine in the store; without it, the machine's host name."""
+    state_dir: AbsolutePath | None = None
+    """Directory for locks, journal and history; without it, /var/lib/backupd or the user's own."""
+    docker: DockerSpec = DockerSpec()
+    """The Docker engine to back up."""
+    store: StoreSpec = StoreSpec()
+    """Where backups live."""
+    compression: Compression = Compression()
+    """Compression of archives, such as {zstd: 3}, {gzip: 6} or none."""
+    reuse_max_age: TimeSpan = Field(
+        default=timedelta(days=30), json_schema_extra={"default": "30d"}
+    )
+    """How old an archive of an unchanged image may be and still serve a new backup; 0 for never."""
+    defaults: Defaults = Defaults()
+    """What holds for every job that does not say otherwise."""
+    prune: PruneWhen = Prune()
+    """When old backups are removed: after each job, never, or {schedule: …}."""
+    prune_limit: Percent = 50
+    """Most of a source's backups, in percent, that one prune removes without a person's yes."""
+    jobs: Annotated[dict[JobName, Job], AfterValidator(check_filled)] = Field(
+        json_schema_extra={"minProperties": 1}
+    )
+    """The jobs by name, at least one."""
+
+    def zone_of(self, job: Job) -> str:
+        """IANA name of the time zone in which `job` is scheduled and its periods are counted."""
+        return job.timezone or self.timezone
+
+    def schedule_of(self, job: Job) -> Schedule | None:
+        """When `job` is due; None if it runs by hand only."""
+        return Schedule.parse(job.schedule, self.zone_of(job)) if job.schedule else None
+
+    def compression_of(self, job: Job) -> Compression:
+        """How `job` compresses its archives."""
+        return job.compression or self.compression
+
+    def retention_of(self, job: Job) -> Retention | None:
+        """Which backups of `job` stay; None if all."""
+        return job.retention or self.defaults.retention
