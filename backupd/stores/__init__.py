@@ -7,10 +7,13 @@ when it was accepted. Errors are `StoreError` and its children, never a library'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+if TYPE_CHECKING:
+    from backupd.policy import StoreSpec
 
 
 class Reader(Protocol):
@@ -80,11 +83,42 @@ class Store(Protocol):
         Siblings come in the order of their keys; nothing is promised across folders.
         """
 
-    def delete(self, keys: Iterable[str]) -> list[Refusal]:
+    def folders(self, prefix: str) -> Sequence[str]:
+        """The names of the folders directly below `prefix` (empty, or ending in `/`)."""
+
+    def delete(self, keys: Iterable[str]) -> Sequence[Refusal]:
         """Delete the keys, as many as possible with each request; what was refused."""
 
-    def abort_uploads(self, prefix: str, *, started_before: datetime) -> int:
-        """Drop unfinished uploads below `prefix` begun before that moment; how many went."""
+    def abort_uploads(
+        self,
+        prefix: str,
+        *,
+        started_before: datetime,
+        spare: Callable[[str], bool] = lambda key: False,
+    ) -> int:
+        """Drop unfinished uploads below `prefix` begun before that moment; how many went.
+
+        `spare` is asked for each one's key, and keeps it.
+        """
 
     def now(self) -> datetime:
         """The store's own clock, aware UTC."""
+
+
+def open_store(spec: StoreSpec) -> Store:
+    """The store that `spec` describes; nothing is asked of it yet.
+
+    Raises StoreError when this machine's settings do not allow to use it.
+    """
+    # Imported on demand: boto3 costs half a second, and `backupd --help` needs no store.
+    match spec.scheme:
+        case "s3":
+            from backupd.stores.s3 import S3Store
+
+            return S3Store(spec)
+        case "file":
+            from backupd.stores.directory import DirectoryStore
+
+            return DirectoryStore(spec.path)
+        case _:
+            assert_never(spec.scheme)
