@@ -8,8 +8,9 @@ explanation is passed on. Streams come from `backupd.engine_stream`.
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -51,9 +52,10 @@ class Version:
 class EngineStream:
     """The body of a running answer: iterate over it once; `abort` ends it from any thread."""
 
-    def __init__(self, response: requests.Response, what: str) -> None:
+    def __init__(self, response: requests.Response, what: str, host: str) -> None:
         self._response = response
         self._what = what
+        self._host = host
 
     def __iter__(self) -> Iterator[bytes]:
         """The body in the pieces in which the engine sends them, about 32 KiB each.
@@ -61,20 +63,17 @@ class EngineStream:
         Raises EngineError when the connection breaks. A clean end proves nothing: engines end a
         failed save or export cleanly too, so the tar itself must be checked.
         """
-        with translated(self._what), self._response:
+        with translated(self._what, self._host), self._response:
             # The socket, not requests: iter_content would translate errors a second time.
             yield from self._response.raw.stream(1 << 20, decode_content=False)
 
     def abort(self) -> None:
         """End the answer, also one that another thread is blocked on."""
-        connection = getattr(self._response.raw, "_connection", None)
-        sock = getattr(connection, "sock", None)
+        sock = _socket_of(self._response)
         if sock is not None:
-            # Closing alone would leave a blocked recv asleep; shutdown wakes it.
-            try:
-                sock.shutdown(2)
-            except OSError:
-                pass
+            # Closing alone would wait for the lock of a blocked read; shutdown wakes it.
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         self._response.close()
 
 
@@ -111,16 +110,19 @@ class Engine:
 
     def images(self) -> list[Inspect]:
         """A summary of every image, dangling ones included."""
-        return self._json("cannot list images", "/images/json")
+        found: list[Inspect] = self._json("cannot list images", "/images/json")
+        return found
 
     def containers(self) -> list[Inspect]:
         """A summary of every container, stopped ones included."""
-        return self._json("cannot list containers", "/containers/json", all="1")
+        found: list[Inspect] = self._json("cannot list containers", "/containers/json", all="1")
+        return found
 
     def inspect_image(self, reference: str) -> Inspect:
         """Inspect's answer. Raises NotFound."""
         what = f"cannot inspect image {reference!r}"
-        return self._json(what, f"/images/{_path(reference)}/json")
+        found: Inspect = self._json(what, f"/images/{_path(reference)}/json")
+        return found
 
     def find_image(self, reference: str) -> Inspect | None:
         """Inspect's answer, or None where there is no such image."""
@@ -132,7 +134,8 @@ class Engine:
     def inspect_container(self, container: str) -> Inspect:
         """Inspect's answer with `SizeRootFs` in bytes. Raises NotFound."""
         what = f"cannot inspect container {container!r}"
-        return self._json(what, f"/containers/{_path(container)}/json", size="1")
+        found: Inspect = self._json(what, f"/containers/{_path(container)}/json", size="1")
+        return found
 
     def changes(self, container: str) -> int:
         """How many paths of the container differ from its image, as `docker diff` counts them."""
@@ -148,7 +151,9 @@ class Engine:
 
     def unpause(self, container: str) -> None:
         """Let a paused container go on."""
-        self._post(f"cannot unpause container {container!r}", f"/containers/{_path(container)}/unpause")
+        self._post(
+            f"cannot unpause container {container!r}", f"/containers/{_path(container)}/unpause"
+        )
 
     def save(self, references: Sequence[str], platform: str | None = None) -> EngineStream:
         """The tar of `docker save`. Blocks until the engine has spooled the image. NotFound."""
@@ -202,7 +207,7 @@ class Engine:
 
     def tag(self, image: str, reference: str) -> None:
         """Make `reference` name the image."""
-        repository, tag = _split(reference)
+        repository, tag = split_tag(reference)
         self._post(
             f"cannot tag image {image!r} as {reference!r}",
             f"/images/{_path(image)}/tag",
@@ -262,7 +267,7 @@ class Engine:
                 self._url(path), params=params, stream=True, timeout=timeout
             )
             _raise_for_status(answer, what)
-            return EngineStream(answer, what)
+            return EngineStream(answer, what, self.host)
 
     def _upload(
         self, what: str, path: str, params: Mapping[str, Any], chunks: Iterable[bytes]
@@ -281,6 +286,17 @@ class Engine:
             with answer:
                 _raise_for_status(answer, what)
                 yield from _progress(answer, what)
+
+
+def _socket_of(response: requests.Response) -> socket.socket | None:
+    """The socket that the answer comes from, wherever http.client keeps it."""
+    sock = getattr(getattr(response.raw, "_connection", None), "sock", None)
+    if sock is None:
+        # After `Connection: close` the connection has handed its socket on to the answer.
+        file = getattr(getattr(response.raw, "_fp", None), "fp", None)
+        sock = getattr(getattr(file, "raw", None), "_sock", None)
+    found: socket.socket | None = sock
+    return found
 
 
 _SHORT = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
@@ -305,7 +321,8 @@ def _progress(answer: requests.Response, what: str) -> Iterator[str]:
         if "error" in event or "errorDetail" in event:
             cause = event.get("error") or event["errorDetail"].get("message", "")
             raise EngineError(f"{what}: the engine says: {cause}")
-        yield str(event.get("stream") or event.get("status") or "")
+        if "progressDetail" not in event:  # the bar of a terminal: a line for each 512 KiB
+            yield str(event.get("stream") or event.get("status") or "")
 
 
 def _raise_for_status(answer: requests.Response, what: str) -> None:
@@ -321,7 +338,7 @@ def _raise_for_status(answer: requests.Response, what: str) -> None:
 
 
 @contextmanager
-def translated(what: str, host: str = "the engine") -> Iterator[None]:
+def translated(what: str, host: str) -> Iterator[None]:
     """Turn what docker-py, requests, urllib3 and the socket raise into our own errors."""
     try:
         yield
@@ -377,7 +394,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def _split(reference: str) -> tuple[str, str]:
+def split_tag(reference: str) -> tuple[str, str]:
     """Repository and tag; the colon of a registry's port is none of a tag."""
     repository, colon, tag = reference.rpartition(":")
     return (reference, "latest") if not colon or "/" in tag else (repository, tag)

@@ -102,7 +102,7 @@ class EngineFacts(_Part):
 class Manifest(_Part):
     """One backup, whole."""
 
-    schema_number: Literal[1] = Field(1, alias="schema")
+    schema_number: Annotated[Literal[1], Field(alias="schema")] = 1
     id: str
     host: str
     job: str
@@ -116,6 +116,8 @@ class Manifest(_Part):
     images: tuple[Image, ...] = ()
     container: Container | None = None
     engine: EngineFacts
+    selected_by: Literal["", "name", "pattern", "label", "in_use"] = ""
+    """What in the policy selected the source; empty in manifests older than this field."""
     warnings: tuple[str, ...] = ()
     made_by: str
 
@@ -156,6 +158,7 @@ def parse(data: bytes, key: BackupKey) -> Manifest:
         )
     if parse_archive_key(manifest.archive.key) is None:
         raise DamagedBackup(
-            f"cannot use the manifest of backup {key.id}: {manifest.archive.key!r} is no archive key"
+            f"cannot use the manifest of backup {key.id}: "
+            f"{manifest.archive.key!r} is not the key of an archive"
         )
     return manifest

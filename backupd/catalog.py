@@ -1,0 +1,202 @@
+"""The backups in a store, as its keys tell: commit, find, list.
+
+Invariants: a backup exists if and only if its manifest does, so the manifest is written last and
+never changed; nothing here deletes an archive that a listed manifest names. A listing costs a
+request for each thousand keys and none for each backup.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+
+from backupd.errors import NotFound, ObjectMissing, StoreError
+from backupd.layout import (
+    BackupKey,
+    Kind,
+    StateKey,
+    archives_folder,
+    backups_folder,
+    host_key,
+    name_of,
+    parse_archive_key,
+    parse_backup_key,
+    segment,
+    source_folder,
+)
+from backupd.manifest import LIMIT_BYTES, Manifest, parse
+from backupd.stores import Store
+
+RECORD_LIMIT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """One archive, or the record beside one, as the listing shows it."""
+
+    archive_id: str
+    is_record: bool
+    key: str
+    size_bytes: int
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What `host.json` tells: who writes below the prefix, and whose archives came with it."""
+
+    machine_id: str
+    adopted: tuple[str, ...] = ()
+
+
+def fingerprint(content: str | None, compression: str) -> str:
+    """Sixteen hex digits: equal for archives that would hold the same, random for the unknown."""
+    if content is None:
+        return secrets.token_hex(8)
+    return hashlib.sha256(f"{content}\n{compression}".encode()).hexdigest()[:16]
+
+
+def new_archive_id(mark: str) -> str:
+    """A fresh, unique archive id that carries the fingerprint `mark`."""
+    return f"{mark}-{secrets.token_hex(6)}"
+
+
+class Catalog:
+    """One host's part of a store."""
+
+    def __init__(self, store: Store, host: str) -> None:
+        self.store = store
+        self.host = host
+
+    def backups(self, job: str | None = None) -> list[BackupKey]:
+        """Every backup of the host (or of one job), oldest first, states included."""
+        return listed(self.store, backups_folder(self.host, job))
+
+    def of_source(self, job: str, kind: Kind, name: str) -> list[BackupKey]:
+        """The backups of one source in one job, oldest first."""
+        return listed(self.store, source_folder(self.host, job, kind, name))
+
+    def stored(self) -> list[StoredArchive]:
+        """Every archive and record of the host, those of adopted hosts included."""
+        found = []
+        for folder in self.archive_folders():
+            for entry in self.store.list(folder):
+                parsed = parse_archive_key(entry.key)
+                if parsed is not None:
+                    archive_id, rest = parsed
+                    is_record = not rest.startswith("tar")
+                    found.append(
+                        StoredArchive(
+                            archive_id, is_record, entry.key, entry.size_bytes, entry.modified_at
+                        )
+                    )
+        return found
+
+    def archives(self) -> dict[str, StoredArchive]:
+        """Archive id → the archive that the listing shows."""
+        return {stored.archive_id: stored for stored in self.stored() if not stored.is_record}
+
+    def archive_folders(self) -> list[str]:
+        """Where this host's archives are: below its own prefix and those that it adopted."""
+        facts = self.facts()
+        hosts = [self.host, *(facts.adopted if facts else ())]
+        return [archives_folder(host) for host in hosts]
+
+    def manifest(self, backup: BackupKey) -> Manifest:
+        """The manifest of a listed backup. Raises NotFound when it is gone, DamagedBackup."""
+        try:
+            data = self.store.get_bytes(backup.key, limit_bytes=LIMIT_BYTES)
+        except ObjectMissing as error:
+            raise NotFound(
+                f"cannot read backup {backup.id}: it is no longer in {self.store.url}"
+            ) from error
+        return parse(data, backup)
+
+    def commit(self, manifest: Manifest) -> BackupKey:
+        """Make the backup exist: the last act of every backup. Its archive must have been seen."""
+        self.store.put_bytes(manifest.key.key, manifest.to_json())
+        return manifest.key
+
+    def archive_is_whole(self, manifest: Manifest) -> bool:
+        """Whether the manifest's archive is in the store now, with the size it should have."""
+        return self.store.size(manifest.archive.key) == manifest.archive.stored_bytes
+
+    def withdraw(self, backup: BackupKey) -> None:
+        """Take back a manifest that must not stand. Raises StoreError when it cannot."""
+        for refusal in self.store.delete([backup.key]):
+            raise StoreError(f"cannot withdraw backup {backup.id}: {refusal.cause}")
+
+    def claim(self, machine_id: str, since: datetime) -> None:
+        """Make this machine the one that writes below the host's prefix, if nobody is yet.
+
+        Raises StoreError when another machine already is: two machines of one name would prune
+        each other's backups.
+        """
+        if self.require_ours(machine_id) is None:
+            self.take_over(machine_id, since)
+
+    def require_ours(self, machine_id: str) -> HostFacts | None:
+        """Who owns the host's prefix: this machine, or nobody yet. Raises StoreError."""
+        facts = self.facts()
+        if facts is not None and facts.machine_id != machine_id:
+            raise StoreError(
+                f"cannot write below {self.store.url}/{segment(self.host)}/: another machine named "
+                f"{self.host!r} backs up there; give this one a name of its own (host: in the "
+                "policy), or run `backupd adopt` if it replaces that machine"
+            )
+        return facts
+
+    def take_over(self, machine_id: str, since: datetime, adopted: Sequence[str] = ()) -> None:
+        """Write that this machine owns the host's prefix, and the archives of `adopted` hosts."""
+        facts = HostFacts(machine_id, tuple(adopted))
+        text = json.dumps({"host": self.host, "since": since.isoformat(), **asdict(facts)})
+        self.store.put_bytes(host_key(self.host), text.encode() + b"\n")
+
+    def facts(self) -> HostFacts | None:
+        """What `host.json` says; None where there is none yet. Raises StoreError."""
+        try:
+            data = self.store.get_bytes(host_key(self.host), limit_bytes=LIMIT_BYTES)
+            facts = json.loads(data)
+            return HostFacts(str(facts["machine_id"]), tuple(map(str, facts.get("adopted", ()))))
+        except ObjectMissing:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"cannot read {host_key(self.host)} in {self.store.url}: it is not one of ours; "
+                "run `backupd adopt` to write it anew"
+            ) from error
+
+
+def listed(store: Store, prefix: str) -> list[BackupKey]:
+    """The backups below a prefix, oldest first, each with its states; foreign keys are passed."""
+    backups: list[BackupKey] = []
+    states: dict[str, set[str]] = defaultdict(set)
+    for entry in store.list(prefix):
+        parsed = parse_backup_key(entry.key)
+        if isinstance(parsed, StateKey):
+            states[parsed.stem].add(parsed.state)
+        elif parsed is not None:
+            backups.append(parsed)
+    if states:
+        backups = [
+            replace(backup, states=frozenset(states[backup.stem]))
+            if backup.stem in states
+            else backup
+            for backup in backups
+        ]
+    return sorted(backups, key=lambda backup: (backup.taken_at, backup.archive_id))
+
+
+def hosts(store: Store) -> list[str]:
+    """The hosts that write to this store."""
+    return sorted(name_of(folder) for folder in store.folders(""))
+
+
+def newest(backups: Sequence[BackupKey]) -> BackupKey | None:
+    """The backup taken last."""
+    return max(backups, key=lambda backup: backup.taken_at, default=None)

@@ -1,0 +1,82 @@
+"""What can be backed up: the contract that every kind of source keeps.
+
+A source is one image reference, bundle or container that a job selected. It can say what it is
+now (`survey`), open the engine's tar of exactly that (`open`), and check the tar while it streams
+(`check`). Reading holds nothing and changes nothing; pausing a container is the caller's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from backupd.engine import Engine, EngineStream
+from backupd.layout import Kind
+from backupd.manifest import Container, Image
+
+SelectedBy = Literal["name", "pattern", "label", "in_use"]
+"""What in the policy selected a source; it decides whose backups a vanished source's are."""
+
+
+class Check(Protocol):
+    """Something that follows a tar and raises ArchiveBroken when it is not whole."""
+
+    def feed(self, chunk: bytes, /) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a source is at this moment; all that the backup's manifest says of it."""
+
+    size_bytes: int
+    """What the engine says of its size: shared layers counted in, tar headers not."""
+    overhead_bytes: int = 0
+    """What the tar may hold beyond that: headers, and files that grow while they are read."""
+    images: tuple[Image, ...] = ()
+    container: Container | None = None
+    record: bytes | None = None
+    """The record of inspect: JSON, to be kept beside the archive."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def estimate_bytes(self) -> int:
+        """An upper guess of the tar's size, good enough to choose part sizes by."""
+        return self.size_bytes + self.overhead_bytes
+
+    @property
+    def content(self) -> str | None:
+        """Equal for two surveys whose archives would hold the same; None when that is unknown."""
+        if self.container is not None or not self.images:
+            return None
+        if len(self.images) == 1:
+            return f"{self.images[0].id} {self.images[0].platform}"
+        return " ".join(sorted(f"{image.reference}={image.id}" for image in self.images))
+
+
+class Source(Protocol):
+    """One thing that a job selected on this run."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pause(self) -> bool:
+        """Whether the policy asks for a pause while it is read."""
+
+    @property
+    def spools_first(self) -> bool:
+        """Whether the engine stages the whole tar on its own disk before the first byte."""
+
+    def survey(self, engine: Engine) -> Survey:
+        """What the source is now. Raises NotFound when it is not on the engine."""
+
+    def open(self, engine: Engine, survey: Survey) -> EngineStream:
+        """The tar of what `survey` saw, by id where the engine allows it."""
+
+    def check(self, survey: Survey) -> Check:
+        """A fresh check for the tar of what `survey` saw."""

@@ -1,0 +1,92 @@
+"""Containers: `docker export`, and beside it the record of all that an export loses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from backupd.engine import Engine, EngineStream, Inspect
+from backupd.layout import Kind
+from backupd.manifest import Container, Mount
+from backupd.sources import Check, Survey
+from backupd.tar import TarWalk
+
+_OVERHEAD_BYTES = 64 << 20
+"""Headers of many small files, and what a running container may add while it is read."""
+
+_STILL = frozenset({"created", "exited", "dead"})
+"""States in which no process can write, so that a pause would change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSource:
+    """One container by its name."""
+
+    name: str
+    pause: bool = False
+    kind = Kind.CONTAINER
+    spools_first = False
+
+    def survey(self, engine: Engine) -> Survey:
+        """Inspect of the container and of its image. Raises NotFound."""
+        inspect = engine.inspect_container(self.name)
+        image = engine.find_image(inspect["Image"])
+        facts = container_facts(inspect, paused=self.pause and is_live(inspect))
+        warnings = [
+            f"{mount.type} {mount.source or 'mount'} at {mount.destination} is not in the export"
+            for mount in facts.mounts
+        ]
+        if image is None:
+            warnings.append(
+                f"its image {facts.image} is gone from the engine: SHELL, ONBUILD and the author "
+                "cannot be recorded"
+            )
+        return Survey(
+            size_bytes=int(inspect.get("SizeRootFs") or 0),
+            overhead_bytes=_OVERHEAD_BYTES,
+            container=facts,
+            record=record_of(inspect, image),
+            warnings=tuple(warnings),
+        )
+
+    def open(self, engine: Engine, survey: Survey) -> EngineStream:
+        """`docker export` by id, so that a new container of the same name is not mistaken."""
+        assert survey.container is not None  # noqa: S101  # a container's survey always has one
+        return engine.export(survey.container.id)
+
+    def check(self, survey: Survey) -> Check:
+        """That the tar is whole: engines end an export cleanly when a file shrank under them."""
+        return TarWalk()
+
+
+def container_facts(inspect: Inspect, *, paused: bool) -> Container:
+    """The manifest's part of one container; nothing of it is secret."""
+    return Container(
+        id=inspect["Id"],
+        name=inspect["Name"].lstrip("/"),
+        image=inspect["Config"]["Image"],
+        image_id=inspect["Image"],
+        state=inspect["State"]["Status"],
+        paused=paused,
+        mounts=tuple(
+            Mount(
+                type=mount.get("Type", ""),
+                source=mount.get("Name") or mount.get("Source") or "",
+                destination=mount.get("Destination", ""),
+            )
+            for mount in inspect.get("Mounts") or ()
+        ),
+    )
+
+
+def is_live(inspect: Inspect) -> bool:
+    """Whether processes of the container may be writing now."""
+    state = inspect["State"]
+    return state["Status"] not in _STILL and not state.get("Paused")
+
+
+def record_of(container: Inspect, image: Inspect | None) -> bytes:
+    """The record of inspect: container and image as the engine tells them. May hold secrets."""
+    record: dict[str, Any] = {"schema": 1, "container": container, "image": image}
+    return json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"

@@ -1,0 +1,195 @@
+"""From a job's selectors to the sources that are on the engine now.
+
+A literal that is missing is a failure of its own and stops nothing else; a pattern, a label or
+`in_use` that matches nothing is a warning. Two calls to the engine, however many selectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from backupd.engine import Engine, Inspect
+from backupd.layout import Kind
+from backupd.policy import (
+    ContainerGlob,
+    ContainerLabel,
+    ContainerLiteral,
+    ContainerSelector,
+    ImageBundle,
+    ImageGlob,
+    ImageInUse,
+    ImageLabel,
+    ImageLiteral,
+    ImageSelector,
+    Job,
+)
+from backupd.policy import reference as names
+from backupd.sources import SelectedBy, Source
+from backupd.sources.container import ContainerSource
+from backupd.sources.image import BundleSource, ImageSource
+
+_SELECTED_BY: dict[type, SelectedBy] = {
+    ImageGlob: "pattern",
+    ImageLabel: "label",
+    ImageInUse: "in_use",
+    ContainerGlob: "pattern",
+    ContainerLabel: "label",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A literal of the policy that is not on the engine."""
+
+    kind: Kind
+    name: str
+    where: str
+    """Its place in the policy, such as `jobs.nightly.images[0]`."""
+
+
+@dataclass(slots=True)
+class Selection:
+    """What one job selects now, in the policy's order, each source once."""
+
+    sources: dict[tuple[Kind, str], Source] = field(default_factory=dict)
+    selected_by: dict[tuple[Kind, str], SelectedBy] = field(default_factory=dict)
+    missing: list[Missing] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, source: Source, selected_by: SelectedBy) -> None:
+        """Take a source; the first selector that names it decides its options."""
+        self.sources.setdefault((source.kind, source.name), source)
+        self.selected_by.setdefault((source.kind, source.name), selected_by)
+
+
+def select(engine: Engine, name: str, job: Job) -> Selection:
+    """What the job called `name` selects on this engine. Raises EngineError."""
+    selection = Selection()
+    containers = engine.containers() if job.containers or _wants_in_use(job) else []
+    if job.images:
+        engine_images = _Images(engine.images(), containers)
+        for index, image in enumerate(job.images):
+            where = f"jobs.{name}.images[{index}]"
+            _select_images(selection, engine, engine_images, image, job=job, where=where)
+    for index, container in enumerate(job.containers):
+        where = f"jobs.{name}.containers[{index}]"
+        _select_containers(selection, containers, container, job=job, where=where)
+    return selection
+
+
+def _wants_in_use(job: Job) -> bool:
+    return any(isinstance(image, ImageInUse) for image in job.images)
+
+
+class _Images:
+    """The engine's images by reference, spelled as Docker shows them."""
+
+    def __init__(self, summaries: list[Inspect], containers: list[Inspect]) -> None:
+        self.by_reference: dict[str, Inspect] = {}
+        for summary in summaries:
+            for reference in references_of(summary):
+                self.by_reference[reference] = summary
+        self.in_use = {container["ImageID"] for container in containers}
+        self.untagged_in_use = sorted(
+            summary["Id"]
+            for summary in summaries
+            if summary["Id"] in self.in_use and not references_of(summary)
+        )
+
+
+def references_of(summary: Inspect) -> list[str]:
+    """The tags of an image as Docker shows them; Podman writes `docker.io/library/` out."""
+    tags = [tag for tag in summary.get("RepoTags") or () if tag != "<none>:<none>"]
+    return [names.without_default_domain(tag) for tag in tags]
+
+
+def _select_images(
+    selection: Selection,
+    engine: Engine,
+    images: _Images,
+    selector: ImageSelector,
+    *,
+    job: Job,
+    where: str,
+) -> None:
+    match selector:
+        case ImageLiteral(reference=reference, platform=platform):
+            if reference in images.by_reference or engine.find_image(reference) is not None:
+                selection.add(ImageSource(reference, platform), "name")
+            else:
+                selection.missing.append(Missing(Kind.IMAGE, reference, where))
+        case ImageBundle(bundle=bundle, images=references):
+            absent = [r for r in references if engine.find_image(r) is None]
+            if absent:
+                text = f"{bundle} ({', '.join(absent)})"
+                selection.missing.append(Missing(Kind.BUNDLE, text, where))
+            else:
+                selection.add(BundleSource(bundle, references), "name")
+        case ImageGlob() | ImageLabel() | ImageInUse():
+            platform = selector.platform if isinstance(selector, ImageGlob) else None
+            found = [r for r in _matching(images, selector) if not job.excludes_image(r)]
+            for reference in found:
+                selection.add(ImageSource(reference, platform), _SELECTED_BY[type(selector)])
+            if not found:
+                selection.warnings.append(f"{where}: no image matches")
+        case _:
+            assert_never(selector)
+
+
+def _matching(images: _Images, selector: ImageGlob | ImageLabel | ImageInUse) -> Iterator[str]:
+    for reference, summary in sorted(images.by_reference.items()):
+        match selector:
+            case ImageGlob():
+                wanted = selector.matches(reference)
+            case ImageLabel(label=label):
+                wanted = _labelled(summary, label)
+            case ImageInUse():
+                wanted = summary["Id"] in images.in_use
+        if wanted:
+            yield reference
+    if isinstance(selector, ImageInUse):
+        # A container may run an image whose tag has moved on; by its id it can still be saved.
+        yield from images.untagged_in_use
+
+
+def _select_containers(
+    selection: Selection,
+    containers: list[Inspect],
+    selector: ContainerSelector,
+    *,
+    job: Job,
+    where: str,
+) -> None:
+    by_name = {_name_of(summary): summary for summary in containers}
+    match selector:
+        case ContainerLiteral(name=name, pause=pause):
+            if name in by_name:
+                selection.add(ContainerSource(name, pause), "name")
+            else:
+                selection.missing.append(Missing(Kind.CONTAINER, name, where))
+            return
+        case ContainerGlob():
+            found = [name for name in sorted(by_name) if selector.matches(name)]
+        case ContainerLabel(label=label):
+            found = [name for name in sorted(by_name) if _labelled(by_name[name], label)]
+        case _:
+            assert_never(selector)
+    found = [name for name in found if not job.excludes_container(name)]
+    for name in found:
+        selection.add(ContainerSource(name, selector.pause), _SELECTED_BY[type(selector)])
+    if not found:
+        selection.warnings.append(f"{where}: no container matches")
+
+
+def _name_of(summary: Inspect) -> str:
+    """The container's own name: links of other containers are listed among its names too."""
+    own = [name for name in summary["Names"] if name.count("/") == 1]
+    return str((own or summary["Names"])[0]).lstrip("/")
+
+
+def _labelled(summary: Inspect, label: str) -> bool:
+    labels = summary.get("Labels") or {}
+    key, equals, value = label.partition("=")
+    return labels.get(key) == value if equals else key in labels
