@@ -1,0 +1,97 @@
+"""`backupd check`: would it work now, and what would it back up?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from backupd.cli.session import Session, config_option
+
+
+@click.command()
+@click.option(
+    "--json", "as_json", is_flag=True, help="One object: engine, store, sources, missing."
+)
+@config_option
+@click.pass_obj
+def check(session: Session, *, as_json: bool) -> None:
+    """Check the policy, the engine and the store, and show what each job would select now.
+
+    Writes one small object to the store and deletes it again; changes nothing else.
+
+    \b
+    Example: backupd check --config ./config.yaml
+    """
+    report = _examine(session)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    if report["missing"]:
+        raise click.exceptions.Exit(1)
+
+
+def _examine(session: Session) -> dict[str, Any]:
+    from backupd.verbs.check import findings, probe_store, selected
+
+    policy, site = session.policy, session.site
+    version = site.engine.version()
+    probe_store(site)
+    site.catalog.require_ours(site.state.machine_id())
+    sources, missing, warnings = [], [], []
+    for name, job in policy.jobs.items():
+        selection = selected(site, name, job)
+        for finding in findings(site.engine, name, selection):
+            sources.append(
+                {
+                    "job": name,
+                    "kind": str(finding.kind),
+                    "name": finding.name,
+                    "size_bytes": finding.size_bytes,
+                    "changes": finding.changes,
+                    "advice": finding.advice,
+                    "warnings": list(finding.warnings),
+                }
+            )
+        missing += [
+            {"job": name, "kind": str(m.kind), "name": m.name, "where": m.where}
+            for m in selection.missing
+        ]
+        warnings += selection.warnings
+    return {
+        "host": site.host,
+        "engine": {"address": site.engine.host, "version": version.version},
+        "store": site.store.url,
+        "sources": sources,
+        "missing": missing,
+        "warnings": warnings,
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    from backupd.cli.session import warn
+    from backupd.cli.table import print_table
+    from backupd.cli.text import shown, size
+
+    engine = report["engine"]
+    click.echo("policy   valid")
+    click.echo(f"engine   Docker {shown(engine['version'])} answers at {engine['address']}")
+    click.echo(f"store    {report['store']} can be written, read, listed and deleted from")
+    click.echo(f"host     {report['host']}\n")
+    rows = [
+        [s["job"], s["kind"], s["name"], size(s["size_bytes"]), s["advice"]]
+        for s in report["sources"]
+    ]
+    print_table(["JOB", "KIND", "NAME", ">SIZE", ""], rows)
+    for source in report["sources"]:
+        for text in source["warnings"]:
+            warn(f"{source['kind']} {source['name']}: {text}")
+    for text in report["warnings"]:
+        warn(text)
+    for item in report["missing"]:
+        click.echo(
+            f"backupd: {item['kind']} {shown(item['name'])} is not on the engine ({item['where']})",
+            err=True,
+        )

@@ -1,0 +1,107 @@
+"""The command `backupd`: its verbs, and which exit code each error becomes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from backupd import __version__, errors
+from backupd.allocator import give_back_large_blocks
+from backupd.cli.adopt import adopt, rename_job
+from backupd.cli.backup import backup
+from backupd.cli.check import check
+from backupd.cli.forget import forget, pin, unpin
+from backupd.cli.list import list_backups
+from backupd.cli.prune import prune
+from backupd.cli.restore import restore
+from backupd.cli.schema import schema
+from backupd.cli.session import Session, config_option
+from backupd.cli.show import show
+
+EXIT_CODES: tuple[tuple[type[errors.BackupdError], int], ...] = (
+    (errors.UsageError, 2),
+    (errors.EngineError, 3),
+    (errors.ArchiveBroken, 3),
+    (errors.StoreError, 4),
+    (errors.NotFound, 5),
+    (errors.DamagedBackup, 6),
+    (errors.AlreadyRunning, 7),
+)
+"""The first row that an error is an instance of decides; 1 is left for sources that failed."""
+
+EPILOG = """Exit codes: 0 all good, 1 some sources failed, 2 usage or policy, 3 engine, 4 store,
+5 not found, 6 damaged backup, 7 already running."""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+)
+@click.version_option(__version__, prog_name="backupd")
+@config_option
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Back up Docker images and containers by one YAML policy, and bring them back.
+
+    \b
+    Example: backupd check && backupd backup && backupd list
+    """
+    context.call_on_close(context.ensure_object(Session).close)
+
+
+_COMMANDS = (
+    adopt,
+    backup,
+    check,
+    forget,
+    list_backups,
+    pin,
+    prune,
+    rename_job,
+    restore,
+    schema,
+    show,
+    unpin,
+)
+for _command in _COMMANDS:
+    cli.add_command(_command)
+
+
+def exit_code(error: errors.BackupdError) -> int:
+    """The documented exit code for an error."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code; the entry point of the package."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    give_back_large_blocks()
+    try:
+        # Outside standalone mode click returns the code of an Exit instead of raising it.
+        code = cli.main(prog_name="backupd", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("backupd: stopped before the end", err=True)
+        sys.exit(130)
+    except errors.BackupdError as error:
+        from backupd.cli.text import shown
+
+        notes = [str(note) for note in getattr(error, "__notes__", ())]
+        for line in "\n".join([str(error), *notes]).splitlines():
+            click.echo(f"backupd: {shown(line)}", err=True)
+        sys.exit(exit_code(error))
+    except BrokenPipeError:
+        # The reader of our output went away (`backupd list | head`); nothing is left to say to it.
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Stop as on Ctrl-C, so that containers go on and uploads are aborted."""
+    raise KeyboardInterrupt

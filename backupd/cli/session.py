@@ -1,0 +1,202 @@
+"""What a command needs, made from its options when it is first asked for.
+
+The heavy imports (boto3, docker, pydantic) happen here, inside functions, so that `--help` and
+`--version` answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import click
+
+if TYPE_CHECKING:
+    from backupd.engine import Engine
+    from backupd.policy import Policy
+    from backupd.site import Site
+    from backupd.state import StateDir
+    from backupd.stores import Store
+
+DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
+
+
+@dataclass
+class Session:
+    """One call of the command line."""
+
+    config: Path | None = None
+    store_options: dict[str, Any] = field(default_factory=dict)
+    docker_host: str | None = None
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy. Raises PolicyError with everything that is wrong with it."""
+        from backupd.config import default_path, load
+
+        loaded = load(self.config or default_path(os.environ), environ=os.environ)
+        for warning in loaded.warnings:
+            warn(warning)
+        return loaded.policy
+
+    @cached_property
+    def optional_policy(self) -> Policy | None:
+        """The policy, or None on the day when there is none and `--store` must do."""
+        return None if self.store_options.get("url") else self.policy
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of `--store` and its options, else the policy's."""
+        from backupd.stores import open_store
+
+        if self.optional_policy is not None:
+            return open_store(self.optional_policy.store)
+        return open_store(_store_spec(self.store_options))
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine of `--docker-host`, the policy or $DOCKER_HOST, not yet connected."""
+        return self._engine_of(self.optional_policy)
+
+    @cached_property
+    def bare_engine(self) -> Engine:
+        """The same for work that needs no store, and so no policy where there is none."""
+        from backupd.config import default_path
+
+        path = self.config or default_path(os.environ)
+        return self._engine_of(self.policy if self.config or path.exists() else None)
+
+    def _engine_of(self, policy: Policy | None) -> Engine:
+        from backupd.engine import Engine
+        from backupd.policy import DockerSpec
+
+        spec = policy.docker if policy else DockerSpec()
+        if self.docker_host:
+            # Another engine than the policy's has nothing of that one's TLS files.
+            spec = spec.model_copy(update={"host": self.docker_host, "tls": None})
+        return Engine(spec, host=spec.host or os.environ.get("DOCKER_HOST") or DEFAULT_DOCKER_HOST)
+
+    @cached_property
+    def host(self) -> str:
+        """The name under which this machine backs up."""
+        named = self.optional_policy.host if self.optional_policy else None
+        return named or socket.gethostname()
+
+    @cached_property
+    def state(self) -> StateDir:
+        """The state directory of the policy, else the default one."""
+        from backupd.state import StateDir, default_state_dir
+
+        policy = self.optional_policy
+        chosen = policy.state_dir if policy else None
+        return StateDir(chosen or default_state_dir(os.environ))
+
+    @cached_property
+    def site(self) -> Site:
+        """All of the above."""
+        from backupd.site import Site
+
+        policy = self.optional_policy
+        site = Site(self.host, self.engine, self.store, self.state, lambda: datetime.now(UTC))
+        if policy is not None:
+            from dataclasses import replace
+
+            site = replace(site, reuse_max_age=policy.reuse_max_age)
+        return site
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which people read and write times."""
+        policy = self.optional_policy
+        return ZoneInfo(policy.timezone if policy else "UTC")
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "engine" in self.__dict__:
+            self.engine.close()
+
+
+def _store_spec(options: dict[str, Any]) -> Any:
+    """The options of `--store` as a policy's `store:`, checked by the same models."""
+    from pydantic import ValidationError
+
+    from backupd.errors import UsageError
+    from backupd.policy import StoreSpec
+
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return StoreSpec(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        option = "--" + str((first["loc"] or ("store",))[0]).replace("_", "-").replace(
+            "url", "store"
+        )
+        raise UsageError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def warn(text: str) -> None:
+    """A line on standard error for what a person should know."""
+    from backupd.cli.text import shown
+
+    click.echo(f"backupd: warning: {shown(text)}", err=True)
+
+
+def is_terminal() -> bool:
+    """Whether a person watches standard error."""
+    return sys.stderr.isatty()
+
+
+Command = Callable[..., Any]
+
+
+def _remember_config(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None:
+        context.ensure_object(Session).config = value
+    return value
+
+
+def config_option(command: Command) -> Command:
+    """`--config`, which may stand before or after the verb."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        expose_value=False,
+        callback=_remember_config,
+        help="Policy file; default $BACKUPD_CONFIG, then /etc/backupd/config.yaml.",
+    )(command)
+
+
+def _remember_store(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    if value is not None:
+        name = "url" if option.name == "store" else str(option.name)
+        context.ensure_object(Session).store_options[name] = value
+    return value
+
+
+def store_options(command: Command) -> Command:
+    """`--store` and what belongs to it: enough to list and restore with no policy at all."""
+    choices = [
+        (
+            "--store",
+            "URL",
+            "Store to use instead of the policy's: s3://bucket/prefix or file:///path.",
+        ),
+        ("--endpoint", "URL", "With --store: address of the S3 server."),
+        ("--region", "NAME", "With --store: region of the bucket."),
+        ("--addressing", "auto|path|virtual", "With --store: how requests name the bucket."),
+        ("--ca-bundle", "FILE", "With --store: PEM file of the authorities to trust."),
+    ]
+    for name, metavar, text in reversed(choices):
+        command = click.option(
+            name, metavar=metavar, help=text, expose_value=False, callback=_remember_store
+        )(command)
+    return command

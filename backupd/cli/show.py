@@ -1,0 +1,64 @@
+"""`backupd show`: one backup's manifest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from backupd.cli.session import Session, config_option, store_options
+
+if TYPE_CHECKING:
+    from backupd.manifest import Manifest
+
+
+@click.command()
+@click.argument("backup_id", metavar="ID")
+@click.option("--host", help="Another host's backup; '*' looks at every host.")
+@click.option("--json", "as_json", is_flag=True, help="The manifest as it is stored.")
+@store_options
+@config_option
+@click.pass_obj
+def show(session: Session, backup_id: str, *, host: str | None, as_json: bool) -> None:
+    """Show one backup's manifest; the first digits of its ID are enough.
+
+    \b
+    Example: backupd show 3f2ab91c
+    """
+    from backupd.verbs.choose import Wish, choose
+
+    chosen = host or (session.host if session.optional_policy else None)
+    _, manifest = choose(session.store, Wish(host=chosen, id=backup_id))
+    if as_json:
+        click.echo(manifest.to_json(), nl=False)
+    else:
+        _print(session, manifest)
+
+
+def _print(session: Session, manifest: Manifest) -> None:
+    from backupd.cli.text import moment, shown, size
+
+    archive = manifest.archive
+    rows = [
+        ("backup", manifest.id),
+        ("source", f"{manifest.kind} {manifest.name}"),
+        ("job", f"{manifest.job} on host {manifest.host}"),
+        ("taken", moment(manifest.taken_at, session.zone)),
+        ("size", f"{size(archive.size_bytes)} as tar, {size(archive.stored_bytes)} stored"),
+        ("archive", session.store.full_key(archive.key)),
+        ("coded", f"{archive.compression}, made {moment(archive.made_at, session.zone)}"),
+        ("sha256 (tar)", archive.sha256),
+        ("sha256 (stored)", archive.stored_sha256),
+        ("engine", f"Docker {manifest.engine.version}, {manifest.engine.storage_driver}"),
+    ]
+    rows += [("image", f"{image.reference} = {image.id}") for image in manifest.images]
+    if manifest.container:
+        container = manifest.container
+        paused = ", paused while it was read" if container.paused else ""
+        rows.append(("container", f"{container.id[:12]}, {container.state}{paused}"))
+        rows.append(("of image", f"{container.image} = {container.image_id}"))
+    if manifest.record:
+        rows.append(("record", session.store.full_key(manifest.record.key)))
+    rows += [("warning", warning) for warning in manifest.warnings]
+    for name, value in rows:
+        click.echo(f"{name:<16} {shown(value)}")

@@ -1,0 +1,118 @@
+"""Run one job: select, back up what was selected, prune what the rules let go.
+
+The same for a person's `backupd backup` and for the daemon. What a job could not find or could not
+back up is part of its result; only an engine or a store that is not there at all is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from backupd.engine import Engine
+from backupd.errors import AlreadyRunning, BackupdError, EngineError
+from backupd.policy import Job, Policy
+from backupd.site import Site
+from backupd.sources.select import Missing, Selection, select
+from backupd.verbs.backup import Outcome, Report, Task, run
+from backupd.verbs.prune import Source
+from backupd.verbs.prune_jobs import Order, Present, prune_after
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """What one job is to back up now."""
+
+    job: str
+    tasks: Sequence[Task]
+    missing: Sequence[Missing]
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """What became of one job."""
+
+    job: str
+    outcomes: Sequence[Outcome]
+    missing: Sequence[Missing]
+    """Literals of the policy that are not on the engine: each a failed source."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every source of the job is backed up."""
+        return not self.missing and all(outcome.error is None for outcome in self.outcomes)
+
+    @property
+    def only_busy(self) -> bool:
+        """Whether nothing failed but that someone else is at work on the same sources."""
+        failed = [outcome.error for outcome in self.outcomes if outcome.error is not None]
+        return not self.missing and all(isinstance(error, AlreadyRunning) for error in failed)
+
+
+def plan_job(site: Site, policy: Policy, name: str) -> JobPlan:
+    """What the job selects on the engine now. Raises EngineError."""
+    job = policy.jobs[name]
+    selection = select(site.engine, name, job)
+    return JobPlan(name, tasks_of(policy, name, selection), selection.missing, selection.warnings)
+
+
+def tasks_of(policy: Policy, name: str, selection: Selection) -> list[Task]:
+    """A task for each source that the job selected."""
+    compression = policy.compression_of(policy.jobs[name])
+    return [
+        Task(name, source, compression, selection.selected_by[key])
+        for key, source in selection.sources.items()
+    ]
+
+
+def run_job(site: Site, policy: Policy, name: str, report: Report) -> JobRun:
+    """Back up all that the job selects, then prune, unless the policy wants that apart.
+
+    Raises EngineError or StoreError only before any work.
+    """
+    plan = plan_job(site, policy, name)
+    for text in plan.warnings:
+        report.note(f"warning: {text}")
+    for item in plan.missing:
+        report.note(
+            f"cannot back up {item.kind} {item.name!r}: it is not on this engine; "
+            f"check {item.where}"
+        )
+    outcomes = run(site, plan.tasks, report) if plan.tasks else []
+    done = JobRun(name, outcomes, plan.missing)
+    if policy.prune.when == "after":
+        _prune(site, policy, done, report)
+    return done
+
+
+def _prune(site: Site, policy: Policy, done: JobRun, report: Report) -> None:
+    """Prune the job's backups; what failed is left alone. Its troubles never fail the backup."""
+    failed = {(outcome.kind, outcome.name) for outcome in done.outcomes if outcome.error}
+    failed |= {(item.kind, item.name) for item in done.missing}
+    order = Order([done.job], site.now(), failed={done.job: failed})
+    try:
+        plans, removal = prune_after(site, policy, order, presence(site.engine, report.note))
+    except BackupdError as error:
+        report.note(f"warning: old backups of job {done.job} were not pruned: {error}")
+        return
+    for plan in plans:
+        if plan.objection:
+            report.note(f"warning: {plan.objection.sentence}")
+    for sentence in removal.complaints:
+        report.note(f"warning: {sentence}")
+    if removal.backups:
+        report.note(f"pruned {len(removal.backups)} old backups of job {done.job}")
+
+
+def presence(engine: Engine, say: Callable[[str], None]) -> Present:
+    """Tells what a job selects on the engine now; None when the engine cannot be asked."""
+
+    def present(name: str, job: Job) -> Collection[Source] | None:
+        try:
+            return select(engine, name, job).sources.keys()
+        except EngineError as error:
+            say(f"warning: gone_after does nothing this time: {error}")
+            return None
+
+    return present

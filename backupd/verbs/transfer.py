@@ -1,0 +1,179 @@
+"""One archive's way between engine and store.
+
+Out: engine socket → 1 MiB blocks → (queue) → tar check, SHA-256 → compression → SHA-256 → upload.
+Back: store → (queue) → decompression → SHA-256, with the last bytes withheld until all matches.
+Nothing is staged on disk; memory is bounded by the parts in flight.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from backupd.catalog import Catalog
+from backupd.codec import compressor, decompressed, suffix
+from backupd.engine import EngineStream
+from backupd.errors import EngineError, StoreError
+from backupd.layout import archive_key
+from backupd.manifest import Archive, Manifest
+from backupd.policy import Compression
+from backupd.site import Site
+from backupd.sources import Source, Survey
+from backupd.stream import ArchiveReader, Prefetched, chunks_of, rebuffered, verified
+
+BLOCK_BYTES = 1 << 20
+"""What one step of the pipeline handles: the engine's 32 KiB pieces cost too many steps."""
+
+Progress = Callable[[int], None]
+"""Told how many plain bytes have passed so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where one archive goes, and how it is coded on its way."""
+
+    archive_id: str
+    compression: Compression
+    estimate_bytes: int
+
+
+def send_archive(
+    site: Site, source: Source, survey: Survey, destination: Destination, *, progress: Progress
+) -> Archive:
+    """Stream the source into the store; the archive as the store was seen to hold it.
+
+    Raises ArchiveBroken when the tar is not whole, EngineError, StoreError; in each case no object
+    and no unfinished upload is left.
+    """
+    method, level = destination.compression.method, destination.compression.level
+    key = archive_key(
+        site.host, source.kind, source.name, destination.archive_id, suffix(method.value)
+    )
+    made_at = site.now()
+    with ExitStack() as stack:
+        if source.spools_first:
+            require_spool_space(site, survey)
+            engine_id = site.engine.version().id
+            stack.enter_context(site.state.queue_for_save(engine_id, "back up"))
+        blocks = stack.enter_context(_opened(site, source, survey))
+        reader = ArchiveReader(
+            blocks,
+            source.check(survey),
+            compressor(method.value, level),
+            on_progress=progress,
+        )
+        stored = site.store.put(key, reader, estimate_bytes=destination.estimate_bytes)
+    if stored != reader.stored_bytes:
+        site.store.delete([key])
+        raise StoreError(
+            f"cannot trust {site.store.url}/{key}: {reader.stored_bytes} bytes were sent and the "
+            f"store holds {stored}; try `checksums: when_required` in the policy's store"
+        )
+    return Archive(
+        id=destination.archive_id,
+        key=key,
+        compression=method.value,
+        level=level,
+        size_bytes=reader.size_bytes,
+        sha256=reader.sha256,
+        stored_bytes=reader.stored_bytes,
+        stored_sha256=reader.stored_sha256,
+        made_at=made_at,
+    )
+
+
+@contextmanager
+def _opened(site: Site, source: Source, survey: Survey) -> Iterator[Iterator[bytes]]:
+    """The source's blocks, the first one already there, so that a 404 opens no upload."""
+    opened: list[EngineStream] = []
+
+    def blocks() -> Iterator[bytes]:
+        # In the reader's thread: a save blocks here until the engine has spooled the image.
+        opened.append(source.open(site.engine, survey))
+        pieces = iter(opened[0])
+        # The first piece at once: from then on silence is a stall, not the engine's spooling.
+        yield from islice(pieces, 1)
+        yield from rebuffered(pieces, BLOCK_BYTES)
+
+    def abort() -> None:
+        for stream in opened:
+            stream.abort()
+
+    limits = site.engine.spec
+    first = limits.save_timeout if source.spools_first else limits.stall_timeout
+    with Prefetched(
+        blocks(),
+        first_timeout_seconds=first.total_seconds(),
+        stall_timeout_seconds=limits.stall_timeout.total_seconds(),
+        on_abort=abort,
+        cancel=site.cancel,
+    ) as ready:
+        pending = iter(ready)
+        head = next(pending, b"")
+        yield chain([head] if head else [], pending)
+
+
+def require_spool_space(site: Site, survey: Survey) -> None:
+    """Raise EngineError when the engine's disk cannot hold the copy that a save stages first.
+
+    Engines with graph drivers write the whole image below their data root before the first byte;
+    a full disk there hurts more than a missing backup. Known only for an engine on this machine.
+    """
+    version = site.engine.version()
+    if not site.engine.host.startswith("unix://") or version.storage_driver == "overlayfs":
+        return
+    try:
+        free_bytes = shutil.disk_usage(version.data_root).free
+    except OSError:
+        return
+    if free_bytes < survey.estimate_bytes:
+        raise EngineError(
+            f"cannot save: the engine stages the image in {version.data_root}, which has "
+            f"{free_bytes >> 20} MiB free, and this one needs {survey.estimate_bytes >> 20} MiB; "
+            "free some space there"
+        )
+
+
+@contextmanager
+def received(
+    site: Site, catalog: Catalog, manifest: Manifest, progress: Progress
+) -> Iterator[Iterator[bytes]]:
+    """The plain tar of a backup; its last bytes come only when size and SHA-256 have matched.
+
+    Iterating raises DamagedBackup, StoreError or Cancelled; whoever consumes it must not take a
+    raised error for an end.
+    """
+    archive = manifest.archive
+    stall = site.engine.spec.stall_timeout.total_seconds()
+    with ExitStack() as stack:
+        stack.enter_context(site.state.reading(archive.id))
+        reader = catalog.store.open(archive.key)
+        stack.callback(reader.close)
+        stored = stack.enter_context(
+            Prefetched(
+                chunks_of(reader, BLOCK_BYTES),
+                first_timeout_seconds=stall,
+                stall_timeout_seconds=stall,
+                on_abort=reader.close,
+                cancel=site.cancel,
+                silent=catalog.store.url,
+            )
+        )
+        plain = verified(
+            decompressed(stored, archive.compression),
+            size_bytes=archive.size_bytes,
+            sha256=archive.sha256,
+            what=f"backup {manifest.id}",
+        )
+        yield _counted(plain, progress)
+
+
+def _counted(chunks: Iterator[bytes], progress: Progress) -> Iterator[bytes]:
+    done = 0
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        progress(done)

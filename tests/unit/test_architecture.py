@@ -1,0 +1,105 @@
+"""The arrows of docs/architecture.md, read from the imports themselves."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "backupd"
+LAYERS = (
+    # Pure: values and decisions.
+    {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration"}
+    | {"retention", "timeline", "grouping", "prune_guard", "forecast"},
+    # Bytes: pure too, but streaming.
+    {"tar", "tar_header", "image_tar", "engine_words", "codec", "zstd_frames", "stream"},
+    # Edges: each wraps one outside thing.
+    {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"}
+    | {"allocator"},
+    {"verbs"},
+    {"cli", "__main__"},
+)
+ONLY_IMPORTER = {
+    "docker": {"engine.py"},
+    "boto3": {"stores"},
+    "botocore": {"stores"},
+    "s3transfer": {"stores"},
+    "yaml": {"config"},
+    "cronsim": {"schedule.py"},
+    "zstandard": {"codec.py", "zstd_frames.py"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
+IMPURE = {"os", "socket", "subprocess", "requests", "time", "random", "secrets", "shutil"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(path: Path) -> str:
+    """The first step below the package: a file or a folder."""
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def layer(name: str) -> int:
+    matching = [index for index, names in enumerate(LAYERS) if name in names]
+    assert matching, f"backupd/{name} stands in no layer: add it to this test and to the docs"
+    return matching[0]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_go_one_way(path: Path) -> None:
+    here = layer(room(path).removesuffix(".py"))
+
+    for name in imports(path):
+        if name.startswith("backupd.") and name != "backupd.__version__":
+            there = layer(name.split(".")[1])
+            assert there <= here, f"{path.name} reaches up to {name}"
+
+
+@pytest.mark.parametrize("library", sorted(ONLY_IMPORTER))
+def test_each_library_is_imported_in_one_place(library: str) -> None:
+    importers = {
+        room(path)
+        for path in modules()
+        if any(name.split(".")[0] == library for name in imports(path))
+    }
+
+    assert importers <= ONLY_IMPORTER[library]
+    assert importers, f"{library} is a dependency that nothing uses"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_core_reaches_for_nothing_outside(path: Path) -> None:
+    if layer(room(path).removesuffix(".py")) > 0:
+        return
+
+    assert not IMPURE & {name.split(".")[0] for name in imports(path)}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from backupd.cli.main import cli; "
+        "cli(['--help'], standalone_mode=False); print(*sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+
+    assert "Back up Docker images" in done.stdout
+    assert loaded & {"boto3", "docker", "pydantic", "yaml", "requests", "rich.console"} == set()
