@@ -24,6 +24,7 @@ def check(session: Session, *, as_json: bool) -> None:
     \b
     Example: backupd check --config ./config.yaml
     """
+    session.is_patient = False
     report = _examine(session)
     if as_json:
         click.echo(json.dumps(report, indent=2))

@@ -9,7 +9,6 @@ from types import FrameType
 import click
 
 from backupd import __version__, errors
-from backupd.allocator import give_back_large_blocks
 from backupd.cli.adopt import adopt, rename_job
 from backupd.cli.backup import backup
 from backupd.cli.check import check
@@ -78,7 +77,6 @@ def exit_code(error: errors.BackupdError) -> int:
 def main() -> None:
     """Run the command line and leave with its exit code; the entry point of the package."""
     signal.signal(signal.SIGTERM, _interrupt)
-    give_back_large_blocks()
     try:
         # Outside standalone mode click returns the code of an Exit instead of raising it.
         code = cli.main(prog_name="backupd", standalone_mode=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backupd.cli.restore_options import image_name, refuse_idle
 from backupd.cli.session import Command, Session, config_option, store_options
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def container(session: Session, /, names: tuple[str, ...], **options: Any) -> No
         return
     for catalog, manifest in _choose_all(session, Kind.CONTAINER, names, options):
         if options["output"]:
-            _write(session, catalog, manifest, options["output"])
+            _write(session, catalog, manifest, options["output"], tag=None)
         else:
             restored = _restore_container(session, catalog, manifest, back, quiet=quiet)
             _done(manifest, restored, quiet=quiet)
@@ -153,20 +154,19 @@ def _restore_images(
     session: Session, kind_text: str, names: Sequence[str], *, tag: str | None, **options: Any
 ) -> None:
     from backupd.layout import Kind
-    from backupd.policy import reference as spelling
 
-    quiet = options["quiet"]
+    refuse_idle(options)
+    quiet, tag = options["quiet"], image_name(tag)
     if options["origin"] is not None:
         if names:
             raise click.UsageError("--from takes everything that is in the archive: name nothing.")
         _load_bare(session, tag, options)
         return
-    tag = _normalised(tag, spelling.normalise)
     if tag and len(names) > 1:
         raise click.UsageError("--tag gives one image a name: restore one at a time.")
     for catalog, manifest in _choose_all(session, Kind(kind_text), names, options):
         if options["output"]:
-            _write(session, catalog, manifest, options["output"])
+            _write(session, catalog, manifest, options["output"], tag=tag)
             continue
         for restored in _load(session, catalog, manifest, tag, options):
             _done(manifest, restored, quiet=quiet)
@@ -273,6 +273,9 @@ def _restore_container(
 
 def _check_container_options(names: Sequence[str], options: dict[str, Any]) -> None:
     """Refuse what would silently do nothing."""
+    refuse_idle(options)
+    if options["output"] and options["tag"]:
+        raise click.UsageError("--tag names an image; the tar of a container holds no name.")
     if options["origin"] is not None and names:
         raise click.UsageError("--from takes the archive as it is: name no container.")
     importing = options["via"] == "import" or options["origin"] is not None
@@ -283,11 +286,10 @@ def _check_container_options(names: Sequence[str], options: dict[str, Any]) -> N
 
 
 def _back(options: dict[str, Any]) -> Back:
-    from backupd.policy import reference as spelling
     from backupd.verbs.restore_container import Back, ImportOptions
 
     return Back(
-        tag=_normalised(options["tag"], spelling.normalise),
+        tag=image_name(options["tag"]),
         by_import=options["via"] == "import",
         with_config=not options["no_config"],
         options=ImportOptions(options["changes"], options["message"], options["platform"]),
@@ -295,17 +297,16 @@ def _back(options: dict[str, Any]) -> Back:
 
 
 def _load_bare(session: Session, tag: str | None, options: dict[str, Any]) -> None:
-    from backupd.policy import reference as spelling
     from backupd.verbs.bare import load_bare, write_bare
 
     if options["output"]:
-        write_bare(options["origin"], options["output"])
+        write_bare(options["origin"], options["output"], tag=tag)
         return
     say = _say(quiet=options["quiet"])
     names = load_bare(
         session.bare_engine,
         options["origin"],
-        tag=_normalised(tag, spelling.normalise),
+        tag=tag,
         platform=options.get("platform"),
         say=say,
     )
@@ -320,23 +321,26 @@ def _import_bare(
     from backupd.verbs.bare import import_bare, write_bare
 
     if output:
-        write_bare(origin, output)
+        write_bare(origin, output, tag=None)
         return
     image_id = import_bare(session.bare_engine, origin, reference=back.tag, options=back.options)
     if not quiet:
         _print(f"restored  container  {back.tag or ''}  {image_id}")
 
 
-def _write(session: Session, catalog: Catalog, manifest: Manifest, output: str) -> None:
+def _write(
+    session: Session, catalog: Catalog, manifest: Manifest, output: str, *, tag: str | None
+) -> None:
     from backupd.cli.progress import transfer_bar
     from backupd.verbs.output import write_tar
+    from backupd.verbs.restore_image import under_its_names
     from backupd.verbs.transfer import received
 
     with (
         transfer_bar(manifest.name, manifest.archive.size_bytes) as progress,
         received(session.site, catalog, manifest, progress) as chunks,
     ):
-        write_tar(chunks, output)
+        write_tar(under_its_names(chunks, manifest, tag), output)
 
 
 def _done(manifest: Manifest, restored: Restored, *, quiet: bool) -> None:

@@ -36,6 +36,8 @@ class Session:
     config: Path | None = None
     store_options: dict[str, Any] = field(default_factory=dict)
     docker_host: str | None = None
+    is_patient: bool = True
+    """Whether to retry what may pass; a check would rather say soon what is wrong."""
 
     @cached_property
     def policy(self) -> Policy:
@@ -58,8 +60,8 @@ class Session:
         from backupd.stores import open_store
 
         if self.optional_policy is not None:
-            return open_store(self.optional_policy.store)
-        return open_store(_store_spec(self.store_options))
+            return open_store(self.optional_policy.store, is_patient=self.is_patient)
+        return open_store(_store_spec(self.store_options), is_patient=self.is_patient)
 
     @cached_property
     def engine(self) -> Engine:

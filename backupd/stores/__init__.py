@@ -105,17 +105,19 @@ class Store(Protocol):
         """The store's own clock, aware UTC."""
 
 
-def open_store(spec: StoreSpec) -> Store:
+def open_store(spec: StoreSpec, *, is_patient: bool = True) -> Store:
     """The store that `spec` describes; nothing is asked of it yet.
 
-    Raises StoreError when this machine's settings do not allow to use it.
+    A patient one retries for about half a minute what may pass; a person who waits at a terminal
+    wants to hear of a wrong endpoint sooner. Raises StoreError when this machine's settings do not allow to use it.
     """
     # Imported on demand: boto3 costs half a second, and `backupd --help` needs no store.
     match spec.scheme:
         case "s3":
             from backupd.stores.s3 import S3Store
+            from backupd.stores.s3_client import ATTEMPTS
 
-            return S3Store(spec)
+            return S3Store(spec, attempts=ATTEMPTS if is_patient else 2)
         case "file":
             from backupd.stores.directory import DirectoryStore
 

@@ -18,8 +18,7 @@ LAYERS = (
     # Bytes: pure too, but streaming.
     {"tar", "tar_header", "image_tar", "engine_words", "codec", "zstd_frames", "stream"},
     # Edges: each wraps one outside thing.
-    {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"}
-    | {"allocator"},
+    {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"},
     {"verbs"},
     {"cli", "__main__"},
 )
