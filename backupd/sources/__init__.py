@@ -51,7 +51,7 @@ class Survey:
         if self.container is not None or not self.images:
             return None
         if len(self.images) == 1:
-            return f"{self.images[0].id} {self.images[0].platform}"
+            return f"{self.images[0].id} {self.images[0].only_platform}"
         return " ".join(sorted(f"{image.reference}={image.id}" for image in self.images))
 
 

@@ -76,6 +76,7 @@ def image_facts(reference: str, inspect: Inspect, platform: str | None = None) -
         diff_ids=tuple((inspect.get("RootFS") or {}).get("Layers") or ()),
         repo_digests=tuple(inspect.get("RepoDigests") or ()),
         platform=platform or "/".join(part for part in parts if part),
+        only_platform=platform or "",
     )
 
 
