@@ -30,7 +30,8 @@ def test_two_tags_of_one_image_hold_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [image(image_id=OTHER_ID), image(only_platform="linux/amd64"), image("web:2", OTHER_ID)]
+    "other",
+    [image(image_id=OTHER_ID), image(only_platform="linux/amd64"), image("web:2", OTHER_ID)],
 )
 def test_another_image_or_another_choice_of_platforms_does_not(other: Image) -> None:
     assert content(image()) != content(other)
