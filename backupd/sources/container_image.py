@@ -30,6 +30,15 @@ _FROM_CONTAINER = (
 _FROM_EITHER = ("Healthcheck", "Shell", "OnBuild")
 """A container's inspect has no Shell and a null OnBuild; Podman's lacks Healthcheck as well."""
 
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "armv6l": "arm",
+    "i686": "386",
+}
+"""`uname -m`, as an engine tells its own, in the words of images; others are called alike."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -37,6 +46,14 @@ class Record:
 
     container: Mapping[str, Any]
     image: Mapping[str, Any]
+    machine: str = ""
+    """The architecture of the engine's machine, in the kernel's words."""
+
+    @property
+    def architecture(self) -> str:
+        """The image's architecture as Go and Docker name it, else that of the engine's machine."""
+        found = self.image.get("Architecture") or self.machine
+        return str(_ARCHITECTURES.get(found, found) or "amd64")
 
     def config(self) -> dict[str, Any]:
         """The `config` of an image that runs as the container did; absent keys stay absent."""
@@ -59,14 +76,14 @@ def read_record(data: bytes) -> Record:
         raise DamagedBackup("cannot read the record of inspect: it is not one of ours") from error
     if not isinstance(container, dict) or not isinstance(image, dict | None):
         raise DamagedBackup("cannot read the record of inspect: it is not one of ours")
-    return Record(container, image or {})
+    return Record(container, image or {}, str(record.get("machine") or ""))
 
 
 def image_config(record: Record, *, diff_id: str, taken_at: datetime, comment: str) -> bytes:
     """The config file of a one-layer image around an export (OCI image config, Docker's fields)."""
     created = taken_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     config: dict[str, Any] = {
-        "architecture": record.image.get("Architecture") or "amd64",
+        "architecture": record.architecture,
         "os": record.image.get("Os") or record.container.get("Platform") or "linux",
         "created": created,
         "author": record.image.get("Author") or "",

@@ -59,10 +59,13 @@ def import_bare(
         )
 
 
-def write_bare(origin: str, target: str) -> int:
-    """The plain tar of a bare archive, written to `target`; its size in bytes."""
+def write_bare(origin: str, target: str, *, tag: str | None) -> int:
+    """The plain tar of a bare archive, written to `target`; its size in bytes.
+
+    `tag` is the name that the one image in it gets, None for what it has.
+    """
     with _opened(origin) as chunks:
-        return write_tar(chunks, target)
+        return write_tar(retagged(chunks, [tag]) if tag else chunks, target)
 
 
 @contextmanager

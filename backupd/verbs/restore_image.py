@@ -78,6 +78,15 @@ def _renamed(
     return retagged(chunks, references)
 
 
+def under_its_names(
+    chunks: Iterator[bytes], manifest: Manifest, tag: str | None
+) -> Iterator[bytes]:
+    """The tar of a backup with the names that a restore would give, or as it is for a container."""
+    if not manifest.images:
+        return chunks
+    return _renamed(chunks, manifest, _references(manifest.images[0], tag))
+
+
 def _is_there(engine: Engine, image: Image) -> bool:
     return engine.find_image(image.id) is not None
 

@@ -187,7 +187,8 @@ class SeaweedFS:
             *(f"-master.port={master}", "-master.telemetry=false"),
             *("-master.volumeSizeLimitMB=512", "-master.volumePreallocate=false"),
             *("-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"),
-            *(f"-volume.port={volume}", "-volume.max=200", "-volume.preStopSeconds=0"),
+            # Each bucket takes seven volumes of its own; without room it refuses every write.
+            *(f"-volume.port={volume}", "-volume.max=5000", "-volume.preStopSeconds=0"),
             *("-filer", f"-filer.port={filer}"),
             *("-s3", f"-s3.port={plain}", f"-s3.port.https={secure}", f"-s3.config={identities}"),
             *(f"-s3.cert.file={self._certificates.certificate}", "-s3.port.iceberg=0"),
