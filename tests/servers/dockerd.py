@@ -102,6 +102,13 @@ class Engine:
         return self._own_directory() / "data"
 
     @property
+    def network(self) -> Path:
+        """The network namespace of our own engine, which has nothing but a loopback device."""
+        self._own_directory()
+        assert self._process is not None, "not started"
+        return Path(f"/proc/{self._process.pid}/ns/net")
+
+    @property
     def log(self) -> str:
         """What our own engine wrote so far."""
         return (self._own_directory() / "log").read_text(errors="replace")
@@ -222,17 +229,18 @@ def find_dockerd() -> str:
     """The path of dockerd, installed from the system's packages where it is missing (as root)."""
     found = shutil.which("dockerd", path=_search_path())
     if found is None:
-        _install("docker.io")
+        install_package("docker.io", "its Docker engine")
         found = shutil.which("dockerd", path=_search_path())
     if found is None:
         raise EngineMissing("no dockerd on this machine, even after installing docker.io")
     return found
 
 
-def _install(package: str) -> None:
+def install_package(package: str, what_for: str) -> None:
+    """Install a package of the system, as root. Raises EngineMissing where that is not possible."""
     if shutil.which("apt-get") is None:
-        raise EngineMissing("no dockerd on this machine; install the Docker engine")
-    print(f"installing {package}, for its Docker engine", flush=True)
+        raise EngineMissing(f"this machine lacks {what_for}, and has no apt-get to install it")
+    print(f"installing {package}, for {what_for}", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": _search_path()}
     commands: list[Sequence[str]] = [
         ("apt-get", "update", "-q"),

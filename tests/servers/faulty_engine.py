@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 SAVE = r"GET /v[\d.]+/images/get\?.*"
 EXPORT = r"GET /v[\d.]+/containers/[^/]+/export"
@@ -31,6 +31,8 @@ IMPORT = r"POST /v[\d.]+/images/create\?.*"
 INSPECT_IMAGE = r"GET /v[\d.]+/images/.+/json"
 PAUSE = r"POST /v[\d.]+/containers/[^/]+/pause"
 UNPAUSE = r"POST /v[\d.]+/containers/[^/]+/unpause"
+STOP = r"POST /v[\d.]+/containers/[^/]+/stop"
+START = r"POST /v[\d.]+/containers/[^/]+/start"
 
 AT_END = 1 << 62
 """As `at_byte`: behind the last byte."""
