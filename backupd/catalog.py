@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from backupd.errors import NotFound, ObjectMissing, StoreError
+from backupd.errors import NotFound, NotOurs, ObjectMissing, StoreError
 from backupd.layout import (
     BackupKey,
     Kind,
@@ -30,7 +30,7 @@ from backupd.layout import (
     source_folder,
 )
 from backupd.manifest import LIMIT_BYTES, Manifest, parse
-from backupd.stores import Store
+from backupd.stores import Entry, Store
 
 RECORD_LIMIT_BYTES = 64 << 20
 
@@ -47,11 +47,24 @@ class StoredArchive:
 
 
 @dataclass(frozen=True, slots=True)
+class Contents:
+    """What a listing of manifests showed."""
+
+    backups: list[BackupKey]
+    """Oldest first, states included."""
+    strays: list[Entry]
+    """States whose manifest is not there."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What `host.json` tells: who writes below the prefix, and whose archives came with it."""
+    """What `host.json` tells: who writes below the prefix, and whose archives belong to whom."""
 
     machine_id: str
     adopted: tuple[str, ...] = ()
+    """Hosts whose archives this one's manifests name."""
+    adopted_by: str | None = None
+    """The host whose manifests name this one's archives; then nobody writes here any more."""
 
 
 def fingerprint(content: str | None, compression: str) -> str:
@@ -81,11 +94,19 @@ class Catalog:
         """The backups of one source in one job, oldest first."""
         return listed(self.store, source_folder(self.host, job, kind, name))
 
-    def stored(self) -> list[StoredArchive]:
-        """Every archive and record of the host, those of adopted hosts included."""
+    def contents(self, *hosts: str) -> Contents:
+        """The backups of this host, or of several, with the states that belong to none of them."""
+        every = [_read(self.store, backups_folder(host)) for host in hosts or (self.host,)]
+        return Contents(
+            [backup for one in every for backup in one.backups],
+            [stray for one in every for stray in one.strays],
+        )
+
+    def stored(self, *hosts: str) -> list[StoredArchive]:
+        """Every archive and record of these hosts, or of this one and those that it adopted."""
         found = []
-        for folder in self.archive_folders():
-            for entry in self.store.list(folder):
+        for host in hosts or self.family():
+            for entry in self.store.list(archives_folder(host)):
                 parsed = parse_archive_key(entry.key)
                 if parsed is not None:
                     archive_id, rest = parsed
@@ -101,11 +122,13 @@ class Catalog:
         """Archive id → the archive that the listing shows."""
         return {stored.archive_id: stored for stored in self.stored() if not stored.is_record}
 
-    def archive_folders(self) -> list[str]:
-        """Where this host's archives are: below its own prefix and those that it adopted."""
+    def family(self) -> list[str]:
+        """This host and those that it adopted: its archives are below all of their prefixes.
+
+        So may be, where an adoption was broken off, manifests that name them.
+        """
         facts = self.facts()
-        hosts = [self.host, *(facts.adopted if facts else ())]
-        return [archives_folder(host) for host in hosts]
+        return [self.host, *(facts.adopted if facts else ())]
 
     def manifest(self, backup: BackupKey) -> Manifest:
         """The manifest of a listed backup. Raises NotFound when it is gone, DamagedBackup."""
@@ -138,22 +161,30 @@ class Catalog:
         each other's backups.
         """
         if self.require_ours(machine_id) is None:
-            self.take_over(machine_id, since)
+            self.write_facts(HostFacts(machine_id), since)
 
     def require_ours(self, machine_id: str) -> HostFacts | None:
         """Who owns the host's prefix: this machine, or nobody yet. Raises StoreError."""
         facts = self.facts()
-        if facts is not None and facts.machine_id != machine_id:
+        if facts is None:
+            return None
+        where = f"cannot write below {self.store.url}/{segment(self.host)}/"
+        if facts.adopted_by is not None:
             raise StoreError(
-                f"cannot write below {self.store.url}/{segment(self.host)}/: another machine named "
-                f"{self.host!r} backs up there; give this one a name of its own (host: in the "
-                "policy), or run `backupd adopt` if it replaces that machine"
+                f"{where}: host {facts.adopted_by!r} adopted the backups of {self.host!r}; back up "
+                "under that name (host: in the policy), or take them back with "
+                f"`backupd adopt --from {facts.adopted_by}`"
+            )
+        if facts.machine_id != machine_id:
+            raise StoreError(
+                f"{where}: another machine named {self.host!r} backs up there; give this one a "
+                "name of its own (host: in the policy), or run `backupd adopt` if it replaces that "
+                "machine"
             )
         return facts
 
-    def take_over(self, machine_id: str, since: datetime, adopted: Sequence[str] = ()) -> None:
-        """Write that this machine owns the host's prefix, and the archives of `adopted` hosts."""
-        facts = HostFacts(machine_id, tuple(adopted))
+    def write_facts(self, facts: HostFacts, since: datetime) -> None:
+        """Say who owns the host's prefix from now on."""
         text = json.dumps({"host": self.host, "since": since.isoformat(), **asdict(facts)})
         self.store.put_bytes(host_key(self.host), text.encode() + b"\n")
 
@@ -162,11 +193,15 @@ class Catalog:
         try:
             data = self.store.get_bytes(host_key(self.host), limit_bytes=LIMIT_BYTES)
             facts = json.loads(data)
-            return HostFacts(str(facts["machine_id"]), tuple(map(str, facts.get("adopted", ()))))
+            return HostFacts(
+                str(facts["machine_id"]),
+                tuple(map(str, facts.get("adopted", ()))),
+                None if facts.get("adopted_by") is None else str(facts["adopted_by"]),
+            )
         except ObjectMissing:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(
+            raise NotOurs(
                 f"cannot read {host_key(self.host)} in {self.store.url}: it is not one of ours; "
                 "run `backupd adopt` to write it anew"
             ) from error
@@ -174,12 +209,16 @@ class Catalog:
 
 def listed(store: Store, prefix: str) -> list[BackupKey]:
     """The backups below a prefix, oldest first, each with its states; foreign keys are passed."""
+    return _read(store, prefix).backups
+
+
+def _read(store: Store, prefix: str) -> Contents:
     backups: list[BackupKey] = []
-    states: dict[str, set[str]] = defaultdict(set)
+    states: dict[str, dict[str, Entry]] = defaultdict(dict)
     for entry in store.list(prefix):
         parsed = parse_backup_key(entry.key)
         if isinstance(parsed, StateKey):
-            states[parsed.stem].add(parsed.state)
+            states[parsed.stem][parsed.state] = entry
         elif parsed is not None:
             backups.append(parsed)
     if states:
@@ -189,7 +228,12 @@ def listed(store: Store, prefix: str) -> list[BackupKey]:
             else backup
             for backup in backups
         ]
-    return sorted(backups, key=lambda backup: (backup.taken_at, backup.archive_id))
+        for backup in backups:
+            states.pop(backup.stem, None)
+    strays = [entry for left in states.values() for entry in left.values()]
+    return Contents(
+        sorted(backups, key=lambda backup: (backup.taken_at, backup.archive_id)), strays
+    )
 
 
 def hosts(store: Store) -> list[str]:

@@ -15,13 +15,14 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from backupd.errors import AlreadyRunning, UsageError
 from backupd.layout import Kind, segment
+from backupd.stream import Cancel
 
 _APPLICATION = b"backupd: the machine that writes below a host's prefix"
 
@@ -62,8 +63,8 @@ class StateDir:
         self.hand_over(partial)
         partial.replace(self.path / name)
 
-    def hand_over(self, path: Path) -> None:
-        """Give what root made to the state directory's owner."""
+    def hand_over(self, path: Path | int) -> None:
+        """Give what root made, by its path or its open file, to the state directory's owner."""
         if os.geteuid() == 0:
             owner = self.path.stat()
             os.chown(path, owner.st_uid, owner.st_gid)
@@ -82,10 +83,19 @@ class StateDir:
             yield
 
     @contextmanager
-    def queue_for_save(self, engine_id: str, verb: str) -> Iterator[None]:
-        """Wait for this engine's turn to save: it stages every image whole on its own disk."""
+    def queue_for_save(self, engine_id: str, verb: str, cancel: Cancel) -> Iterator[None]:
+        """Wait for this engine's turn to save: it stages every image whole on its own disk.
+
+        Raises Cancelled.
+        """
         name = f"save-{segment(engine_id or 'engine')}"
-        with self._locked(name, verb, "the engine's save", fcntl.LOCK_EX, wait=_WAIT):
+        with ExitStack() as stack:
+            # No blocking flock, which can take hours here: it would see no flag in a thread.
+            while True:
+                with suppress(AlreadyRunning):
+                    stack.enter_context(self._locked(name, verb, "a save", fcntl.LOCK_EX))
+                    break
+                cancel.raise_if_set()
             yield
 
     def is_source_busy(self, key: str) -> bool:
@@ -95,29 +105,67 @@ class StateDir:
         return path.exists() and not _is_free(path)
 
     @contextmanager
+    def lock_absences(self) -> Iterator[None]:
+        """Wait for the turn to change what is known of absent sources."""
+        with self._locked("absences", "prune", "absent sources", fcntl.LOCK_EX, wait=_WAIT):
+            yield
+
+    @contextmanager
     def reading(self, archive_id: str) -> Iterator[None]:
         """Hold off, on this machine, the removal of an archive that is being restored.
 
         Without a usable state directory, as on the day when everything burned, it holds nothing.
         """
-        try:
-            path = self.folder("locks") / f"reading-{archive_id}-{os.getpid()}.lock"
-        except UsageError:
+        name = f"reading-{archive_id}-{os.getpid()}-{secrets.token_hex(4)}"
+        with ExitStack() as stack:
+            with suppress(UsageError):
+                what = f"archive {archive_id}"
+                stack.enter_context(self._locked(name, "restore", what, fcntl.LOCK_EX))
+                stack.callback((self.path / "locks" / f"{name}.lock").unlink, missing_ok=True)
             yield
-            return
-        with self._locked(path.stem, "restore", f"archive {archive_id}", fcntl.LOCK_EX):
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
 
-    def is_being_read(self, archive_id: str) -> bool:
-        """Whether a restore on this machine holds the archive; forgets those that died."""
-        for path in self.folder("locks").glob(f"reading-{archive_id}-*.lock"):
-            if not _is_free(path):
-                return True
-            path.unlink(missing_ok=True)
-        return False
+    def archives_being_read(self) -> frozenset[str]:
+        """The ids of archives that restores on this machine hold; forgets restores that died."""
+        held = set()
+        for path in self.folder("locks").glob("reading-*-*-*-*.lock"):
+            if _forgotten(path):
+                continue
+            held.add("-".join(path.name.split("-")[1:3]))
+        return frozenset(held)
+
+    @contextmanager
+    def lock_history(self) -> Iterator[None]:
+        """Wait for the turn to replace the history's file."""
+        with self._locked("history", "keep", "the history", fcntl.LOCK_EX, wait=_WAIT):
+            yield
+
+    @contextmanager
+    def lock_daemon(self) -> Iterator[None]:
+        """Be the one daemon of this state directory. Raises AlreadyRunning."""
+        with self._locked("daemon", "run", f"a daemon on {self.path}", fcntl.LOCK_EX):
+            yield
+
+    def has_daemon(self) -> bool:
+        """Whether a daemon works on this state directory now."""
+        path = self.path / "locks/daemon.lock"
+        return path.exists() and not _is_free(path)
+
+    def lease(self) -> Lease:
+        """A sign of life of this process, which goes with it however it ends."""
+        token = f"{os.getpid()}-{secrets.token_hex(6)}"
+        path = self.folder("locks") / f"alive-{token}.lock"
+        handle = self._open_taken(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert handle is not None, "nobody else knows this name yet"  # noqa: S101 - for mypy
+        return Lease(token, path, handle)
+
+    def is_leased(self, token: str) -> bool:
+        """Whether the process that took the lease still lives."""
+        return bool(token) and not _forgotten(self.path / "locks" / f"alive-{token}.lock")
+
+    def forget_dead(self) -> None:
+        """Remove the leases of processes that died."""
+        for path in self.folder("locks").glob("alive-*.lock"):
+            _forgotten(path)
 
     def machine_id(self) -> str:
         """A stable name for this machine that does not tell /etc/machine-id (machine-id(5))."""
@@ -138,19 +186,50 @@ class StateDir:
         self, name: str, verb: str, what: str, mode: int, *, wait: int = fcntl.LOCK_NB
     ) -> Iterator[None]:
         path = self.folder("locks") / f"{name}.lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+        handle = self._open_taken(path, mode | wait)
+        if handle is None:
+            raise AlreadyRunning(
+                f"cannot {verb} {what}: {_holder(path)} works on it; wait for it to end"
+            )
         try:
-            self.hand_over(path)
-            if not _taken(handle, mode | wait):
-                raise AlreadyRunning(
-                    f"cannot {verb} {what}: {_holder(path)} works on it; wait for it to end"
-                )
             since = datetime.now(UTC).isoformat(timespec="seconds")
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps([os.getpid(), verb, since]).encode(), 0)
             yield
         finally:
             os.close(handle)
+
+    def _open_taken(self, path: Path, operation: int) -> int | None:
+        """The lock's file, open and locked; None when another holds it. Raises UsageError."""
+        while True:
+            try:
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+                self.hand_over(handle)
+            except OSError as error:
+                raise UsageError(
+                    f"cannot use the state directory {self.path}: {error.strerror}; run as the "
+                    "user who owns it, or set state_dir in the policy"
+                ) from error
+            if not _taken(handle, operation):
+                os.close(handle)
+                return None
+            if os.fstat(handle).st_nlink:
+                return handle
+            os.close(handle)  # forgotten by another process before it was locked
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lock that nobody else wants: whoever finds it free knows that its process is dead."""
+
+    token: str
+    _path: Path
+    _handle: int
+
+    def close(self) -> None:
+        """Give it up."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._handle)
 
 
 _WAIT = 0
@@ -176,6 +255,25 @@ def _is_free(path: Path) -> bool:
         return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _forgotten(path: Path) -> bool:
+    """Remove a lock that nobody holds; whether it is gone."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Still locked here: who opened it meanwhile sees that it is gone, and makes another.
+        path.unlink(missing_ok=True)
     except BlockingIOError:
         return False
     finally:

@@ -25,10 +25,9 @@ def forget(session: Session, ids: tuple[str, ...], *, yes: bool) -> None:
     Example: backupd forget 3f2ab91c04d7
     """
     from backupd.cli.prune_report import tell
-    from backupd.cli.text import shown, size
     from backupd.errors import UsageError
-    from backupd.verbs.prune import PINNED
-    from backupd.verbs.remove import remove
+    from backupd.text import shown, size
+    from backupd.verbs.remove import PINNED, remove
 
     site = session.site
     site.catalog.require_ours(site.state.machine_id())
@@ -59,11 +58,13 @@ def pin(session: Session, ids: tuple[str, ...], *, note: str) -> None:
     \b
     Example: backupd pin 3f2ab91c04d7 --note "before the migration"
     """
-    from backupd.verbs.prune import PINNED
+    from backupd.verbs.remove import PINNED
 
-    for backup in _find(session, ids):
-        session.store.put_bytes(backup.state_key(PINNED), note.encode())
-        click.echo(f"pinned {backup.id}")
+    # Under the lock of what removes: a backup that is found here is not removed meanwhile.
+    with session.state.lock_archives(session.host, "pin"):
+        for backup in _find(session, ids):
+            session.store.put_bytes(backup.state_key(PINNED), note.encode())
+            click.echo(f"pinned {backup.id}")
 
 
 @click.command()
@@ -77,7 +78,7 @@ def unpin(session: Session, ids: tuple[str, ...]) -> None:
     Example: backupd unpin 3f2ab91c04d7
     """
     from backupd.errors import StoreError
-    from backupd.verbs.prune import PINNED
+    from backupd.verbs.remove import PINNED
 
     for backup in _find(session, ids):
         for refusal in session.store.delete([backup.state_key(PINNED)]):
@@ -90,16 +91,17 @@ def _find(session: Session, ids: tuple[str, ...]) -> list[BackupKey]:
     from backupd.errors import NotFound, UsageError
 
     backups = session.site.catalog.backups()
-    found = []
+    found: dict[str, BackupKey] = {}
     for prefix in dict.fromkeys(ids):
         matching = [backup for backup in backups if backup.id.startswith(prefix)]
         if not matching:
             raise NotFound(
                 f"cannot find backup {prefix} of host {session.host!r}; nothing was done"
             )
-        if len(matching) > 1:
+        # Listed twice under one id is one backup, left by a renaming that was broken off.
+        if len({backup.id for backup in matching}) > 1:
             raise UsageError(
                 f"cannot tell which backup {prefix!r} is: several begin so; write more"
             )
-        found += matching
-    return found
+        found |= {backup.key: backup for backup in matching}
+    return list(found.values())

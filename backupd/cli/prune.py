@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +12,7 @@ import click
 from backupd.cli.session import Session, config_option, warn
 
 if TYPE_CHECKING:
+    from backupd.catalog import Catalog
     from backupd.retention import Rules
     from backupd.timeline import Candidate
     from backupd.verbs.prune import GroupPlan
@@ -48,29 +49,43 @@ def prune(session: Session, /, jobs: tuple[str, ...], **options: Any) -> None:
               backupd prune --until 2027-01-01
               backupd prune --job old-job --retention keep_last=3
     """
-    from backupd.catalog import Catalog
     from backupd.verbs.job import presence
-    from backupd.verbs.prune_jobs import Listing, Order, carry_out, plan_jobs
+    from backupd.verbs.prune_jobs import Order, carry_out, plan_jobs
 
     chosen = [*jobs, *options["more_jobs"]]
     rules = _rules(options["retention"], chosen)
+    until = _date(session, options["until"]) if options["until"] else None
+    only_look = bool(options["dry_run"] or until)
+    catalog, listing = _listed(session, options["host"])
     site, policy = session.site, session.policy
-    catalog = Catalog(site.store, options["host"] or site.host)
+    order = Order(_jobs(session, listing, chosen), site.now(), rules=rules, only_look=only_look)
+    plans = plan_jobs(site, policy, catalog, listing, order, presence(session.engine, warn))
+    if until:
+        _forecast(session, plans, until, rules, as_json=options["as_json"])
+        return
+    removal = None
+    if not only_look:
+        removal = carry_out(site, catalog, listing, plans, yes=options["yes"])
+    _report(session, listing, plans, removal, options)
+    refused = any(plan.objection and not plan.going(yes=options["yes"]) for plan in plans)
+    if refused or (removal and removal.refused):
+        raise click.exceptions.Exit(1)
+
+
+def _listed(session: Session, host: str | None) -> tuple[Catalog, Listing]:
+    """The host's part of the store, this machine's unless another host is named."""
+    from backupd.catalog import Catalog
+    from backupd.errors import NotFound
+    from backupd.verbs.prune_jobs import Listing
+
+    site = session.site
+    catalog = Catalog(site.store, host or site.host)
     if catalog.host == site.host:
         catalog.require_ours(site.state.machine_id())
     listing = Listing.of(catalog)
-    order = Order(_jobs(session, listing, chosen), site.now(), rules)
-    plans = plan_jobs(site, policy, catalog, listing, order, presence(session.engine, warn))
-    if options["until"]:
-        _forecast(session, plans, options, rules)
-        return
-    removal = None
-    if not options["dry_run"]:
-        removal = carry_out(site, catalog, plans, yes=options["yes"])
-    _report(session, listing, plans, removal, options)
-    refused = any(plan.objection and not plan.going(yes=options["yes"]) for plan in plans)
-    if refused or (removal and (removal.refused or removal.skipped)):
-        raise click.exceptions.Exit(1)
+    if catalog.host != site.host and not listing.backups:
+        raise NotFound(f"cannot prune host {host!r}: it has no backups in {site.store.url}")
+    return catalog, listing
 
 
 def _jobs(session: Session, listing: Listing, chosen: Sequence[str]) -> list[str]:
@@ -101,13 +116,16 @@ def _rules(text: str | None, jobs: Sequence[str]) -> Rules | None:
         name, equals, value = part.strip().partition("=")
         if not equals:
             raise UsageError(f"--retention {part!r}: write RULE=VALUE, such as keep_last=3")
-        given[name.strip()] = int(value) if value.strip().isdigit() else value.strip()
+        rule, value = name.strip(), value.strip()
+        if rule in given:
+            raise UsageError(f"--retention {rule}: it stands there twice")
+        given[rule] = int(value) if value.isdecimal() else value
     try:
         rules = Retention(**given).rules()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         cause = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"--retention {first['loc'][0]}: {cause}") from error
+        raise UsageError(f"--retention {(first['loc'] or ('',))[0]}: {cause}") from error
     if rules.keeps_all:
         raise UsageError("--retention keeps everything: give a rule such as keep_last=3")
     return rules
@@ -121,7 +139,7 @@ def _report(
     options: dict[str, Any],
 ) -> None:
     from backupd.cli import prune_report
-    from backupd.cli.text import size
+    from backupd.text import size
 
     yes = options["yes"]
     going = [backup for plan in plans for backup in plan.going(yes=yes)]
@@ -138,13 +156,17 @@ def _report(
 
 
 def _forecast(
-    session: Session, plans: Sequence[GroupPlan], options: dict[str, Any], rules: Rules | None
+    session: Session,
+    plans: Sequence[GroupPlan],
+    until: datetime,
+    rules: Rules | None,
+    *,
+    as_json: bool,
 ) -> None:
     from backupd.cli import prune_report
 
-    until = _date(session, options["until"])
     left = [(plan, _left(session, plan, rules, until)) for plan in plans]
-    if options["as_json"]:
+    if as_json:
         click.echo(prune_report.forecast_json(until, left))
     else:
         prune_report.print_forecast(session, until, left)
@@ -173,7 +195,7 @@ def _moments(session: Session, job_name: str, until: datetime) -> list[datetime]
     job = session.policy.jobs.get(job_name)
     schedule = session.policy.schedule_of(job) if job else None
     found: list[datetime] = []
-    due = datetime.now(UTC)
+    due = session.site.now()
     while schedule is not None:
         due = schedule.next_after(due)
         if due > until:
@@ -187,4 +209,7 @@ def _date(session: Session, text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise click.UsageError(f"--until {text!r} is not a date: write 2027-01-01") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=session.zone)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=session.zone)
+    if moment < session.site.now():
+        raise click.UsageError(f"--until {text!r} lies in the past")
+    return moment

@@ -46,6 +46,7 @@ def _group_row(plan: GroupPlan, *, yes: bool) -> dict[str, Any]:
                 "taken_at": iso(verdict.backup.taken_at),
                 "keep": verdict.backup.key.key not in going,
                 "reasons": list(verdict.reasons),
+                "rules": list(verdict.rules),
             }
             for verdict in plan.verdicts
         ],
@@ -58,7 +59,7 @@ def _removal_row(removal: Removal | None) -> dict[str, Any]:
     return {
         "removed": [backup.id for backup in removal.backups],
         "freed_bytes": removal.freed_bytes,
-        "archives_removed": len(removal.archives),
+        "archives_removed": removal.archive_count,
         "uploads_dropped": removal.uploads,
         "refused": [{"key": r.key, "cause": r.cause} for r in removal.refused],
         "skipped": removal.skipped,
@@ -68,7 +69,7 @@ def _removal_row(removal: Removal | None) -> dict[str, Any]:
 def print_group(session: Session, plan: GroupPlan, *, yes: bool, explain: bool) -> None:
     """One group: how many stay and go, and each that goes (each of all, to explain)."""
     from backupd.cli.table import print_table
-    from backupd.cli.text import moment, shown
+    from backupd.text import moment, shown
 
     going = {backup.key for backup in plan.going(yes=yes)}
     kept = len(plan.verdicts) - len(going)
@@ -93,12 +94,11 @@ def print_group(session: Session, plan: GroupPlan, *, yes: bool, explain: bool) 
 
 def print_removal(removal: Removal) -> None:
     """What went, and what was to go and is still there."""
-    from backupd.cli.text import size
+    from backupd.text import size
 
-    archives = sum(not stored.is_record for stored in removal.archives)
     click.echo(
-        f"removed {len(removal.backups)} backups and {archives} archives that no backup names any "
-        f"more, freed {size(removal.freed_bytes)}"
+        f"removed {len(removal.backups)} backups and {removal.archive_count} archives that no "
+        f"backup names any more, freed {size(removal.freed_bytes)}"
     )
     if removal.uploads:
         click.echo(f"dropped {removal.uploads} unfinished uploads")
@@ -130,7 +130,7 @@ def print_forecast(
 ) -> None:
     """What would be left on a later day, for a person."""
     from backupd.cli.table import print_table
-    from backupd.cli.text import moment
+    from backupd.text import moment
 
     click.echo(f"left on {moment(until, session.zone)}, if the schedules go on as they are:")
     rows = [

@@ -109,7 +109,8 @@ def open_store(spec: StoreSpec, *, is_patient: bool = True) -> Store:
     """The store that `spec` describes; nothing is asked of it yet.
 
     A patient one retries for about half a minute what may pass; a person who waits at a terminal
-    wants to hear of a wrong endpoint sooner. Raises StoreError when this machine's settings do not allow to use it.
+    wants to hear of a wrong endpoint sooner. Raises StoreError when this machine's settings do not
+    allow to use it.
     """
     # Imported on demand: boto3 costs half a second, and `backupd --help` needs no store.
     match spec.scheme:

@@ -156,7 +156,9 @@ class DirectoryStore:
         aborted = 0
         with self._translated("clean up below", prefix):
             for entry in tuple(tree.walk(self._partials, prefix)):
-                if entry.modified_at < started_before and not spare(entry.key):
+                # The mark of this one writing stands behind the key (see `_partial`).
+                key = entry.key.rpartition(".")[0]
+                if entry.modified_at < started_before and not spare(key):
                     path = self._partials / entry.key
                     with suppress(FileNotFoundError):
                         path.unlink()
@@ -202,7 +204,8 @@ class DirectoryStore:
             yield partial
         except BaseException as error:
             try:
-                partial.unlink(missing_ok=True)
+                with suppress(*_NOT_THERE):
+                    partial.unlink()
             except OSError as second:
                 error.add_note(f"what was written so far stays in {partial}: {cause_of(second)}")
             raise
@@ -279,7 +282,9 @@ class _FileReader:
 def _create(path: Path) -> FileIO:
     """A new file without a buffer: nothing is left to fail when it is closed."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return FileIO(os.open(path, flags, tree.FILE_MODE), "wb")
+    file = FileIO(os.open(path, flags, tree.FILE_MODE), "wb")
+    tree.hand_over(path)
+    return file
 
 
 def _write_all(file: FileIO, data: bytes) -> None:

@@ -112,6 +112,20 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir(FOLDER_MODE)
+        hand_over(folder)
+
+
+def hand_over(path: Path) -> None:
+    """Give what root made to the owner of the folder in which it lies.
+
+    Otherwise a command run with sudo would lock the service's user out of its own store.
+    """
+    if os.geteuid() != 0:
+        return
+    # Some file systems have no owners, and on some a network's root is nobody.
+    with suppress(OSError):
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def place_new(partial: Path, final: Path) -> None:

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from backupd.errors import StoreError
 from backupd.policy import StoreSpec
 from backupd.stores.s3_errors import Place, plain
+from backupd.stores.s3_listing import read_pages_quickly
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -80,6 +81,7 @@ class Connector:
                 config=config,
             )
         client.meta.events.register("before-call.s3.DeleteObjects", _add_content_md5)
+        read_pages_quickly(client)
         return client
 
     @contextmanager

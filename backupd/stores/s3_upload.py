@@ -34,7 +34,7 @@ LARGEST_PART_BYTES = 5 << 30
 PARTS_LIMIT = 10_000
 """S3's limits of one upload (Amazon S3 user guide, "Multipart upload limits")."""
 
-HELD_LIMIT_BYTES = 96 * MIB
+HELD_LIMIT_BYTES = 80 * MIB
 """What parts may take of the process's 200 MiB, as long as the server's limits allow it."""
 
 _BLOCK_BYTES = MIB

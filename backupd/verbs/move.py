@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from backupd.catalog import Catalog
-from backupd.errors import NotFound, StoreError, UsageError
+from backupd.catalog import Catalog, HostFacts
+from backupd.errors import DamagedBackup, NotFound, NotOurs, StoreError, UsageError
 from backupd.layout import BackupKey
 from backupd.manifest import Manifest
 from backupd.site import Site
+from backupd.verbs.remove import STILL_THERE
 
 
 def rename_job(site: Site, old: str, new: str) -> int:
     """Give every backup of job `old` to job `new`; how many moved.
 
-    Raises NotFound when there are none, StoreError when the store fails or refuses.
+    Raises NotFound when there are none, StoreError when the store fails or refuses, DamagedBackup
+    when some have an unreadable manifest and stay.
     """
     catalog = site.catalog
     catalog.require_ours(site.state.machine_id())
@@ -34,48 +36,97 @@ def rename_job(site: Site, old: str, new: str) -> int:
 def adopt(site: Site, old_host: str | None) -> int:
     """Make this machine the owner of its host's prefix, and of `old_host`'s backups if given.
 
-    How many backups moved. The machine that owned a prefix before is refused there from now on.
+    How many backups moved. The machine that owned a prefix before is refused there from now on, and
+    so is everybody below `old_host`'s: its archives are this host's. Raises UsageError where they
+    belong to a third host, NotFound, StoreError, and DamagedBackup when some backups have an
+    unreadable manifest and stay.
     """
-    catalog = site.catalog
-    facts = catalog.facts()
-    adopted = list(facts.adopted) if facts else []
-    if old_host is None:
-        catalog.take_over(site.state.machine_id(), site.now(), adopted)
-        return 0
     if old_host == site.host:
         raise UsageError(f"cannot adopt {old_host!r} from itself; leave out --from")
+    catalog = site.catalog
+    facts = _facts(catalog)
+    mine = facts.adopted if facts else ()
+    machine_id = site.state.machine_id()
+    if old_host is None:
+        _require_free(catalog, facts, None)
+        catalog.write_facts(HostFacts(machine_id, mine), site.now())
+        return 0
     former = Catalog(site.store, old_host)
-    with site.state.lock_archives(site.host, "adopt"):
+    with (
+        site.state.lock_archives(site.host, "adopt"),
+        site.state.lock_archives(old_host, "adopt"),
+    ):
         backups = former.backups()
-        former_facts = former.facts()
+        former_facts = _facts(former)
         if not backups and former_facts is None:
             raise NotFound(f"cannot adopt {old_host!r}: no such host in {site.store.url}")
         inherited = former_facts.adopted if former_facts else ()
-        # Before any manifest moves: from here on the old machine is refused, and a sweep of this
-        # one looks at the old one's archives too, which the moved manifests name.
-        names = list(dict.fromkeys([*adopted, old_host, *inherited]))
-        catalog.take_over(site.state.machine_id(), site.now(), names)
-        former.take_over(site.state.machine_id(), site.now())
+        _require_free(former, former_facts, site.host)
+        if site.host not in inherited:
+            _require_free(catalog, facts, old_host)
+        # Before any manifest moves, and in this order: from here on a prune of this host heeds the
+        # old one's manifests and archives, and only then is the old machine refused.
+        names = dict.fromkeys([*mine, old_host, *inherited])
+        adopted = tuple(name for name in names if name != site.host)
+        catalog.write_facts(HostFacts(machine_id, adopted), site.now())
+        former.write_facts(HostFacts(machine_id, adopted_by=site.host), site.now())
         _move(former, backups, lambda manifest: manifest.model_copy(update={"host": site.host}))
     return len(backups)
+
+
+def _facts(catalog: Catalog) -> HostFacts | None:
+    """Who owns a prefix; what nobody can read is nobody's."""
+    try:
+        return catalog.facts()
+    except NotOurs:
+        return None
+
+
+def _require_free(catalog: Catalog, facts: HostFacts | None, heir: str | None) -> None:
+    """Raise UsageError when the prefix holds archives that a host other than `heir` needs."""
+    if facts is not None and facts.adopted_by not in (None, heir):
+        raise UsageError(
+            f"cannot adopt {catalog.host!r}: host {facts.adopted_by!r} adopted its backups, and "
+            "their archives are still there; give this machine another name (host: in the policy), "
+            f"or adopt from {facts.adopted_by!r}"
+        )
 
 
 def _move(
     catalog: Catalog, backups: Sequence[BackupKey], renamed: Callable[[Manifest], Manifest]
 ) -> None:
-    gone: list[str] = []
+    """Copy every manifest that can be read, then remove the old ones."""
+    moved, unreadable = [], []
     for backup in backups:
-        moved = renamed(catalog.manifest(backup))
-        target = replace(moved.key, states=backup.states)
+        try:
+            manifest = renamed(catalog.manifest(backup))
+        except DamagedBackup:
+            unreadable.append(backup.id)
+            continue
+        target = replace(manifest.key, states=backup.states)
         for state in sorted(backup.states):
             # States first: a pinned backup must not be seen without its pin for a moment.
             note = catalog.store.get_bytes(backup.state_key(state), limit_bytes=1 << 20)
             catalog.store.put_bytes(target.state_key(state), note)
-        catalog.store.put_bytes(target.key, moved.to_json())
-        gone += [backup.key, *(backup.state_key(state) for state in sorted(backup.states))]
-    refused = catalog.store.delete(gone)
-    if refused:
-        raise StoreError(
-            f"cannot remove {len(refused)} manifests under the old name ({refused[0].cause}); the "
-            "backups are listed under both names; run the command again with keys that may delete"
+        catalog.store.put_bytes(target.key, manifest.to_json())
+        moved.append(backup)
+    _remove_old(catalog, moved)
+    if unreadable:
+        raise DamagedBackup(
+            f"cannot move {len(unreadable)} of {len(backups)} backups, whose manifests cannot be "
+            f"read ({', '.join(unreadable[:5])}): they stay under the old name, the others moved"
         )
+
+
+def _remove_old(catalog: Catalog, moved: Sequence[BackupKey]) -> None:
+    """Remove the manifests under the old name, then their states. Raises StoreError."""
+    refused = catalog.store.delete(backup.key for backup in moved)
+    still_there = {backup.key for backup in catalog.backups()}
+    left = [backup.key for backup in moved if backup.key in still_there]
+    if left:
+        cause = refused[0].cause if refused else STILL_THERE
+        raise StoreError(
+            f"cannot remove {len(left)} manifests under the old name ({cause}); these backups are "
+            "listed under both names; run the command again with keys that may delete"
+        )
+    catalog.store.delete(backup.state_key(state) for backup in moved for state in backup.states)

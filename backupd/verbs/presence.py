@@ -7,49 +7,76 @@ so a source is taken to be gone for too short a time and never for too long.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
+from backupd.engine import Engine
 from backupd.layout import BackupKey, Kind
+from backupd.policy import Job
+from backupd.sources.select import references_of, select
 from backupd.state import StateDir
+from backupd.verbs.prune import Source, as_listed
 
-Source = tuple[Kind, str]
+_FILE = "gone.json"
 
 
-def note_absences(
+def present(engine: Engine, name: str, job: Job) -> set[Source]:
+    """What the job selects now, and whatever else is on the engine. Raises EngineError.
+
+    A source that only lost its label, say, is not gone.
+    """
+    found = {as_listed(kind, source) for kind, source in select(engine, name, job).sources}
+    for image in engine.images():
+        found |= {as_listed(Kind.IMAGE, reference) for reference in references_of(image)}
+    for container in engine.containers():
+        found |= {as_listed(Kind.CONTAINER, each.lstrip("/")) for each in container["Names"]}
+    return found
+
+
+def absences(
     state: StateDir,
     job: str,
     backups: Iterable[BackupKey],
-    present: Collection[Source],
+    there: Collection[Source],
     now: datetime,
-) -> Callable[[Source], datetime | None]:
-    """Remember which backed-up sources are missing now; who is asked tells since when.
+) -> dict[Source, datetime]:
+    """The backed-up sources that are missing now, each with the moment since when.
 
     A source counts as gone from when its absence was first noticed, and never before its newest
     backup.
     """
-    path = state.folder(".") / "gone.json"
-    known = _read(path.read_text() if path.exists() else "{}")
     newest: dict[Source, datetime] = {}
     for backup in backups:
         source = (backup.kind, backup.name)
         newest[source] = max(backup.taken_at, newest.get(source, backup.taken_at))
-    mine = {_label(job, source): source for source in newest if source not in present}
-    others = {label: text for label, text in known.items() if not label.startswith(f"{job}/")}
-    noticed = {label: known.get(label, now.isoformat()) for label in mine}
-    state.write("gone.json", json.dumps({**others, **noticed}, indent=1).encode())
-    since = {mine[label]: datetime.fromisoformat(text) for label, text in noticed.items()}
-    return lambda source: max(since[source], newest[source]) if source in since else None
+    known = _read(state)
+    return {
+        source: max(taken_at, known.get(_label(job, source), now))
+        for source, taken_at in newest.items()
+        if source not in there
+    }
+
+
+def remember(state: StateDir, job: str, absent: Mapping[Source, datetime]) -> None:
+    """Keep what was noticed of a job's sources, in place of what was known of them before."""
+    with state.lock_absences():
+        others = {
+            label: since for label, since in _read(state).items() if not label.startswith(f"{job}/")
+        }
+        mine = {_label(job, source): since for source, since in absent.items()}
+        texts = {label: since.isoformat() for label, since in {**others, **mine}.items()}
+        state.write(_FILE, json.dumps(texts, indent=1).encode())
 
 
 def _label(job: str, source: Source) -> str:
     return f"{job}/{source[0]}/{source[1]}"
 
 
-def _read(text: str) -> dict[str, str]:
+def _read(state: StateDir) -> dict[str, datetime]:
     """What was noticed so far; nothing when the file is not as we wrote it."""
     try:
-        known = json.loads(text)
-        return {str(label): datetime.fromisoformat(t).isoformat() for label, t in known.items()}
-    except (ValueError, TypeError, AttributeError):
+        known = json.loads((state.path / _FILE).read_bytes())
+        moments = {str(label): datetime.fromisoformat(text) for label, text in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
+    return {label: moment for label, moment in moments.items() if moment.tzinfo is not None}

@@ -1,21 +1,21 @@
 """Plan a prune: which backups of each group stay and go, and what speaks against it.
 
-Planning reads two listings and, for sources that a label may have selected, one manifest each; it
-changes nothing. `backupd.verbs.remove` carries a plan out.
+Planning reads two listings and, for sources whose name does not tell whether the job still answers
+for them, one manifest each; it changes nothing. `backupd.verbs.remove` carries a plan out.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from backupd.catalog import Catalog, StoredArchive
-from backupd.errors import BackupdError
+from backupd.catalog import Catalog
+from backupd.errors import DamagedBackup, NotFound
 from backupd.grouping import group_key
-from backupd.layout import BackupKey, Kind
+from backupd.layout import BackupKey, Kind, is_hashed, name_of, segment
 from backupd.policy import (
     ContainerGlob,
     ContainerLabel,
@@ -29,9 +29,13 @@ from backupd.policy import (
 )
 from backupd.prune_guard import Objection, review
 from backupd.retention import Rules, Verdict, decide
+from backupd.verbs.remove import PINNED
 
-DAMAGED, PINNED = "damaged", "pinned"
 Source = tuple[Kind, str]
+"""A source by the name that a listing shows: see `as_listed`."""
+
+
+UNNAMED = "the policy no longer names it; `backupd prune --job JOB --retention RULES` prunes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,44 +103,51 @@ class Terms:
     """Sources whose backup just failed: nothing of theirs goes."""
 
 
-def plan(
-    backups: Iterable[BackupKey], archives: Mapping[str, StoredArchive], terms: Terms
-) -> list[GroupPlan]:
-    """A plan for each group among the backups of one job."""
-    groups: dict[tuple[str, ...], list[BackupKey]] = defaultdict(list)
+def as_listed(kind: Kind, name: str) -> Source:
+    """A source as keys tell it: a long name is cut and hashed there."""
+    return kind, name_of(segment(name))
+
+
+def plan(backups: Iterable[BackupKey], sound: Collection[str], terms: Terms) -> list[GroupPlan]:
+    """A plan for each group among the backups of one job, which come oldest first.
+
+    `sound` has the ids of the archives that are there and failed no check.
+    """
+    sources: dict[Source, list[BackupKey]] = defaultdict(list)
     for backup in backups:
-        groups[group_key(backup, terms.rules.group)].append(backup)
-    return [_plan_group(key[3], members, archives, terms) for key, members in groups.items()]
+        sources[backup.kind, backup.name].append(backup)
+    plans = []
+    groups: dict[tuple[str, ...], list[BackupKey]] = defaultdict(list)
+    for (kind, name), members in sources.items():
+        if terms.is_covered(members[-1]):
+            groups[group_key(members[-1], terms.rules.group)] += members
+        else:
+            verdicts = _verdicts(members, sound, terms)
+            plans.append(GroupPlan(members[0].job, kind, name, verdicts, left_alone=UNNAMED))
+    return [*(_plan_group(key[3], all_, sound, terms) for key, all_ in groups.items()), *plans]
 
 
 def _plan_group(
-    name: str,
-    members: Sequence[BackupKey],
-    archives: Mapping[str, StoredArchive],
-    terms: Terms,
+    name: str, members: Sequence[BackupKey], sound: Collection[str], terms: Terms
 ) -> GroupPlan:
-    job, kind = members[0].job, members[0].kind
-    considered = [
-        Considered(b, good=DAMAGED not in b.states and b.archive_id in archives) for b in members
-    ]
-    verdicts = decide(
-        considered, terms.rules, terms.zone, gone_since=_gone(members, terms), now=terms.now
+    found = GroupPlan(members[0].job, members[0].kind, name, _verdicts(members, sound, terms))
+    if any((backup.kind, backup.name) in terms.failed for backup in members):
+        return replace(found, left_alone="its backup has just failed")
+    objection = review(
+        found.verdicts,
+        now=terms.now,
+        prune_limit_percent=terms.prune_limit_percent,
+        source=found.label,
     )
-    found = GroupPlan(job, kind, name, verdicts)
-    sources = {(b.kind, b.name): b for b in members}
-    if any(source in terms.failed for source in sources):
-        reason = "its backup has just failed"
-    elif not any(terms.is_covered(backup) for backup in sources.values()):
-        reason = "the policy no longer names it; `backupd prune --job JOB --retention RULES` prunes"
-    else:
-        objection = review(
-            verdicts,
-            now=terms.now,
-            prune_limit_percent=terms.prune_limit_percent,
-            source=found.label,
-        )
-        return GroupPlan(job, kind, name, verdicts, objection)
-    return GroupPlan(job, kind, name, verdicts, left_alone=reason)
+    return replace(found, objection=objection)
+
+
+def _verdicts(
+    members: Sequence[BackupKey], sound: Collection[str], terms: Terms
+) -> list[Verdict[Considered]]:
+    considered = [Considered(backup, good=backup.archive_id in sound) for backup in members]
+    gone_since = _gone(members, terms)
+    return decide(considered, terms.rules, terms.zone, gone_since=gone_since, now=terms.now)
 
 
 def _gone(members: Sequence[BackupKey], terms: Terms) -> datetime | None:
@@ -150,22 +161,47 @@ def covering(job: Job, catalog: Catalog) -> Callable[[BackupKey], bool]:
     """Whether a job of the policy still answers for a source, present or vanished.
 
     A literal answers for its own name, a pattern for all that it fits. A label cannot be read off
-    a vanished source, so the newest manifest is asked what selected it.
+    a vanished source, nor a name off a key that holds only its hash, so then the newest manifest is
+    asked. Raises StoreError when it cannot be.
     """
 
     def is_covered(backup: BackupKey) -> bool:
-        named = _named(job, backup.kind, backup.name)
-        if named or not _by_label(job, backup.kind):
-            return named
-        try:
-            return catalog.manifest(backup).selected_by in ("label", "in_use")
-        except BackupdError:
+        hashed = is_hashed(backup.folder.split("/")[4])
+        if not hashed and _names(job, backup.kind, backup.name):
+            return True
+        if not hashed and not _by_label(job, backup.kind, backup.name):
             return False
+        try:
+            manifest = catalog.manifest(backup)
+        except (NotFound, DamagedBackup):
+            return False
+        if hashed and _names(job, backup.kind, manifest.name):
+            return True
+        by_label = _by_label(job, backup.kind, manifest.name)
+        return by_label and manifest.selected_by in ("label", "in_use")
 
     return is_covered
 
 
-def _named(job: Job, kind: Kind, name: str) -> bool:
+def literals(job: Job) -> set[Source]:
+    """The sources that a job names one by one, on the engine or not."""
+    found: set[Source] = set()
+    for image in job.images:
+        if isinstance(image, ImageLiteral):
+            found.add(as_listed(Kind.IMAGE, _name_of(image)))
+        elif isinstance(image, ImageBundle):
+            found.add(as_listed(Kind.BUNDLE, image.bundle))
+    for container in job.containers:
+        if isinstance(container, ContainerLiteral):
+            found.add(as_listed(Kind.CONTAINER, container.name))
+    return found
+
+
+def _name_of(image: ImageLiteral) -> str:
+    return f"{image.reference}@{image.platform}" if image.platform else image.reference
+
+
+def _names(job: Job, kind: Kind, name: str) -> bool:
     match kind:
         case Kind.IMAGE:
             return any(_names_image(selector, name, job) for selector in job.images)
@@ -179,8 +215,8 @@ def _named(job: Job, kind: Kind, name: str) -> bool:
 
 def _names_image(selector: object, name: str, job: Job) -> bool:
     match selector:
-        case ImageLiteral(reference=reference, platform=platform):
-            return name == (f"{reference}@{platform}" if platform else reference)
+        case ImageLiteral():
+            return name == _name_of(selector)
         case ImageGlob(platform=platform):
             reference = name.removesuffix(f"@{platform}") if platform else name
             return selector.matches(reference) and not job.excludes_image(reference)
@@ -196,7 +232,13 @@ def _names_container(selector: object, name: str, job: Job) -> bool:
     return False
 
 
-def _by_label(job: Job, kind: Kind) -> bool:
-    if kind is Kind.IMAGE:
-        return any(isinstance(selector, ImageLabel | ImageInUse) for selector in job.images)
-    return any(isinstance(selector, ContainerLabel) for selector in job.containers)
+def _by_label(job: Job, kind: Kind, name: str) -> bool:
+    """Whether a label (or use) may have selected this source, and might again."""
+    match kind:
+        case Kind.IMAGE:
+            by_label = any(isinstance(one, ImageLabel | ImageInUse) for one in job.images)
+            return by_label and not job.excludes_image(name)
+        case Kind.CONTAINER:
+            by_label = any(isinstance(one, ContainerLabel) for one in job.containers)
+            return by_label and not job.excludes_container(name)
+    return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -13,12 +15,19 @@ from backupd.layout import BackupKey
 from backupd.policy import Job, Policy
 from backupd.retention import Rules
 from backupd.site import Site
-from backupd.verbs.presence import note_absences
-from backupd.verbs.prune import GroupPlan, Source, Terms, covering, plan
-from backupd.verbs.remove import Removal, merged, remove, sweep
+from backupd.verbs.presence import absences, remember
+from backupd.verbs.prune import GroupPlan, Source, Terms, as_listed, covering, plan
+from backupd.verbs.remove import (
+    DAMAGED,
+    Removal,
+    drop_uploads,
+    forgotten_before,
+    merged,
+    remove,
+)
 
 Present = Callable[[str, Job], Collection[Source] | None]
-"""The sources that a job selects on the engine now; None when the engine cannot be asked."""
+"""What is on the engine now, seen by a job; None when the engine cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +36,39 @@ class Listing:
 
     backups: Mapping[str, Sequence[BackupKey]]
     """Job → its backups, oldest first."""
-    archives: Mapping[str, StoredArchive]
+    stored: Sequence[StoredArchive]
+    sound: frozenset[str]
+    """The ids of archives that are there and failed no check, whichever backup says so."""
+    has_strays: bool
 
     @classmethod
     def of(cls, catalog: Catalog) -> Listing:
-        """List the host's backups and archives."""
+        """List the host's backups, then its archives: a backup just made has its archive then."""
         by_job: dict[str, list[BackupKey]] = defaultdict(list)
-        for backup in catalog.backups():
+        with _collecting_rarely():
+            contents = catalog.contents()
+            stored = catalog.stored()
+        for backup in contents.backups:
             by_job[backup.job].append(backup)
-        return cls(by_job, catalog.archives())
+        damaged = {backup.archive_id for backup in contents.backups if DAMAGED in backup.states}
+        there = {one.archive_id for one in stored if not one.is_record}
+        return cls(by_job, stored, frozenset(there - damaged), bool(contents.strays))
 
     def freed_bytes(self, going: Iterable[BackupKey]) -> int:
-        """The stored bytes of archives that nobody would name once these backups are gone."""
-        gone = {backup.key for backup in going}
-        every = [backup for backups in self.backups.values() for backup in backups]
-        kept = {backup.archive_id for backup in every if backup.key not in gone}
-        freed = {backup.archive_id for backup in every if backup.key in gone} - kept
-        return sum(self.archives[one].size_bytes for one in freed if one in self.archives)
+        """The stored bytes that nobody would name once these backups are gone."""
+        gone = set(going)
+        freed = {backup.archive_id for backup in gone}
+        freed -= {backup.archive_id for backup in self._every() if backup not in gone}
+        return sum(one.size_bytes for one in self.stored if one.archive_id in freed)
+
+    def may_have_forgotten(self, before: datetime) -> bool:
+        """Whether there may be something older than that which belongs to no backup."""
+        named = {backup.archive_id for backup in self._every()}
+        orphans = (one for one in self.stored if one.archive_id not in named)
+        return self.has_strays or any(one.made_at < before for one in orphans)
+
+    def _every(self) -> Iterable[BackupKey]:
+        return (backup for backups in self.backups.values() for backup in backups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +80,10 @@ class Order:
     now: datetime
     rules: Rules | None = None
     """Rules instead of the policy's, given by a person: then every source of the job is meant."""
-    failed: Mapping[str, Collection[Source]] | None = None
+    failed: Mapping[str, Collection[Source]] = field(default_factory=dict)
     """Job → sources whose backup has just failed."""
+    only_look: bool = False
+    """Not even to remember which sources are absent."""
 
 
 def plan_jobs(
@@ -71,12 +98,26 @@ def plan_jobs(
             zone = ZoneInfo(policy.zone_of(job) if job else policy.timezone)
             terms = Terms(order.rules, zone, order.now, policy.prune_limit)
         elif job is None:
-            plans += plan(backups, listing.archives, _unnamed(policy, order.now))
-            continue
+            terms = _unnamed(policy, order.now)
         else:
             terms = _terms(site, policy, catalog, order, present, name=name, backups=backups)
-        plans += plan(backups, listing.archives, terms)
+        with _collecting_rarely():
+            plans += plan(backups, listing.sound, terms)
     return plans
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Keep the garbage collector from walking again and again over values that all stay.
+
+    With a hundred thousand backups that takes more than a third of the CPU.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(100_000, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def unnamed_jobs(policy: Policy, listing: Listing) -> list[str]:
@@ -97,19 +138,22 @@ def _terms(
     job = policy.jobs[name]
     retention = policy.retention_of(job)
     rules = retention.rules() if retention else Rules()
-    there = present(name, job) if rules.gone_after is not None else None
+    absent: dict[Source, datetime] = {}
+    # Another host's sources are not expected on this machine's engine.
+    if rules.gone_after is not None and catalog.host == site.host:
+        there = present(name, job)
+        if there is not None:
+            absent = absences(site.state, name, backups, there, order.now)
+            if not order.only_look:
+                remember(site.state, name, absent)
     return Terms(
         rules,
         ZoneInfo(policy.zone_of(job)),
         order.now,
         policy.prune_limit,
         is_covered=covering(job, catalog),
-        gone_since=(
-            note_absences(site.state, name, backups, there, order.now)
-            if there is not None
-            else lambda _: None
-        ),
-        failed=(order.failed or {}).get(name, ()),
+        gone_since=absent.get,
+        failed={as_listed(*source) for source in order.failed.get(name, ())},
     )
 
 
@@ -121,20 +165,33 @@ def _unnamed(policy: Policy, now: datetime) -> Terms:
 
 
 def carry_out(
-    site: Site, catalog: Catalog, plans: Sequence[GroupPlan], *, yes: bool = False
+    site: Site,
+    catalog: Catalog,
+    listing: Listing,
+    plans: Sequence[GroupPlan],
+    *,
+    yes: bool = False,
 ) -> Removal:
     """Remove what the plans let go, and on this host's own prefix sweep what is forgotten."""
     going = [backup for one in plans for backup in one.going(yes=yes)]
-    removal = remove(site, catalog, going, "prune")
     if catalog.host != site.host:
-        return removal
-    return merged(removal, sweep(site, catalog, site.now()))
+        return remove(site, catalog, going, "prune") if going else Removal()
+    before = forgotten_before(site)
+    removal = Removal()
+    if going or listing.may_have_forgotten(before):
+        removal = remove(site, catalog, going, "prune", orphans_before=before)
+    return merged(removal, drop_uploads(site, catalog, before))
 
 
 def prune_after(
     site: Site, policy: Policy, order: Order, present: Present
 ) -> tuple[list[GroupPlan], Removal]:
-    """What follows a backup by itself: plan and carry out, without a person's yes."""
+    """What follows a backup by itself: plan and carry out, without a person's yes.
+
+    Raises StoreError when the store fails, or when the host's prefix is another machine's.
+    """
     catalog = site.catalog
-    plans = plan_jobs(site, policy, catalog, Listing.of(catalog), order, present)
-    return plans, carry_out(site, catalog, plans)
+    catalog.require_ours(site.state.machine_id())
+    listing = Listing.of(catalog)
+    plans = plan_jobs(site, policy, catalog, listing, order, present)
+    return plans, carry_out(site, catalog, listing, plans)

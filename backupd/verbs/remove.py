@@ -1,24 +1,32 @@
 """Remove backups, then the archives that nobody names any more.
 
 The order is the safety: under the host's archive lock, manifests first; then the store is listed
-again, and only archives that no manifest of this host names in that fresh listing go. A crash in
-between leaves an orphan archive, which `sweep` finds later, and never a manifest without archive.
+again, and only archives that no manifest names in that fresh listing go. A crash in between leaves
+an orphan archive, which a later prune sweeps, and never a manifest without archive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from backupd.catalog import Catalog, StoredArchive
-from backupd.layout import BackupKey, archives_folder
+from backupd.catalog import Catalog, Contents, StoredArchive
+from backupd.errors import StoreError
+from backupd.layout import BackupKey, archives_folder, parse_archive_key
+from backupd.policy import ORPHAN_GRACE
 from backupd.site import Site
 from backupd.stores import Refusal
 
-GRACE = timedelta(days=1)
-"""How old an archive that no manifest names must be before it counts as forgotten: longer than any
-upload, since some servers date an object by the start of its upload."""
+DAMAGED, PINNED = "damaged", "pinned"
+
+SHOWN = 20
+"""After so many refusals a person knows."""
+
+STILL_THERE = (
+    "deleted without an error and still listed; is there an object lock or a retention rule on the "
+    "bucket?"
+)
 
 
 @dataclass(slots=True)
@@ -27,44 +35,92 @@ class Removal:
 
     backups: list[BackupKey] = field(default_factory=list)
     archives: list[StoredArchive] = field(default_factory=list)
+    """Archives and records."""
     refused: list[Refusal] = field(default_factory=list)
+    """What the store did not remove, and why."""
     skipped: list[str] = field(default_factory=list)
-    """Why some that were to go are still there, as sentences."""
+    """Why some that were to go were left for another time, as sentences."""
     uploads: int = 0
     """Unfinished uploads that were dropped."""
 
     @property
+    def archive_count(self) -> int:
+        """How many archives went, records not counted."""
+        return sum(not stored.is_record for stored in self.archives)
+
+    @property
     def freed_bytes(self) -> int:
-        """Stored bytes of the archives that went."""
+        """Stored bytes of the archives and records that went."""
         return sum(archive.size_bytes for archive in self.archives)
 
     @property
     def complaints(self) -> list[str]:
-        """A sentence for everything that was to go and is still there."""
-        refused = [f"the store refused to delete {r.key}: {r.cause}" for r in self.refused]
-        return refused + self.skipped
+        """A sentence for everything that was to go and is still there, up to a sensible number."""
+        refused = [f"the store did not remove {r.key}: {r.cause}" for r in self.refused[:SHOWN]]
+        more = len(self.refused) - SHOWN
+        return refused + ([f"nor {more} other objects"] if more > 0 else []) + self.skipped
 
 
-def remove(site: Site, catalog: Catalog, backups: Sequence[BackupKey], verb: str) -> Removal:
+def forgotten_before(site: Site) -> datetime:
+    """What nobody names and is older than this, no backup can still be working on."""
+    return site.now() - ORPHAN_GRACE
+
+
+def remove(
+    site: Site,
+    catalog: Catalog,
+    backups: Sequence[BackupKey],
+    verb: str,
+    *,
+    orphans_before: datetime | None = None,
+) -> Removal:
     """Remove these backups, and those of their archives that no backup of the host names then.
 
-    From another host than `site.host` only manifests go: that machine's own locks are out of
-    reach, so its archives are left for it to sweep. Raises StoreError when the store fails; what a
-    store refuses is told in the result, and the rest goes on.
+    With `orphans_before`, archives, records and states older than that which belong to no backup go
+    too, unless the lock of their source is held. From another host than `site.host` only manifests
+    go: that machine's own locks are out of reach, so its archives are left for it to sweep. Raises
+    StoreError when the store fails; what a store refuses is told in the result, and the rest goes
+    on.
     """
     done = Removal()
-    if not backups:
-        return done
     with site.state.lock_archives(catalog.host, verb):
-        going = _not_being_read(site, backups, done)
-        done.refused += catalog.store.delete(_manifest_keys(going))
-        left = catalog.backups()
-        still_there = {backup.key for backup in left}
+        # Below the prefixes of adopted hosts too: what has not moved yet names archives as well.
+        hosts = catalog.family()
+        stored = catalog.stored(*hosts) if catalog.host == site.host else []
+        before = catalog.contents(*hosts)
+        # Who is at work is asked before the last look at the manifests: one that ends its work
+        # meanwhile has committed what it worked on.
+        forgotten = _forgotten(site, stored, before, orphans_before)
+        going = _still_to_go(site, before, backups, done)
+        refused = catalog.store.delete(backup.key for backup in going)
+        left = catalog.contents(*hosts)
+        still_there = {backup.key for backup in left.backups}
+        _tell(done, refused, [backup.key for backup in going if backup.key in still_there])
         done.backups = [backup for backup in going if backup.key not in still_there]
-        _tell_of_survivors(done, going, still_there)
-        if catalog.host == site.host:
-            archives = {backup.archive_id for backup in done.backups}
-            _remove_archives(site, catalog, archives - {b.archive_id for b in left}, done)
+        _remove_states(catalog, done, left, orphans_before)
+        unnamed = {backup.archive_id for backup in done.backups} | forgotten
+        unnamed -= {backup.archive_id for backup in left.backups}
+        unnamed -= site.state.archives_being_read()
+        _remove_archives(catalog, done, [one for one in stored if one.archive_id in unnamed])
+    return done
+
+
+def drop_uploads(site: Site, catalog: Catalog, started_before: datetime) -> Removal:
+    """Drop unfinished uploads of archives that nobody on this machine works on."""
+
+    def spare(key: str) -> bool:
+        return parse_archive_key(key) is None or site.state.is_source_busy(key)
+
+    done = Removal()
+    for host in catalog.family():
+        folder = archives_folder(host)
+        try:
+            done.uploads += catalog.store.abort_uploads(
+                folder, started_before=started_before, spare=spare
+            )
+        except StoreError as error:
+            # Some servers and keys cannot even list them; what else was done is still to be told.
+            done.refused.append(Refusal(folder, str(error)))
     return done
 
 
@@ -79,75 +135,63 @@ def merged(one: Removal, other: Removal) -> Removal:
     )
 
 
-def sweep(site: Site, catalog: Catalog, now: datetime) -> Removal:
-    """Remove archives, records and uploads of this host that nothing names and nobody works on.
-
-    Only those older than the grace, and none of a source whose lock is held.
-    """
-    done = Removal()
-    with site.state.lock_archives(catalog.host, "prune"):
-        named = {backup.archive_id for backup in catalog.backups()}
-        orphans = {
-            stored.archive_id
-            for stored in catalog.stored()
-            if stored.archive_id not in named
-            and stored.made_at < now - GRACE
-            and not site.state.is_source_busy(stored.key)
-        }
-        _remove_archives(site, catalog, orphans, done)
-        done.uploads = catalog.store.abort_uploads(
-            archives_folder(catalog.host),
-            started_before=now - GRACE,
-            spare=site.state.is_source_busy,
-        )
-    return done
+def _forgotten(
+    site: Site, stored: Iterable[StoredArchive], contents: Contents, before: datetime | None
+) -> set[str]:
+    """The ids of archives older than that which nothing names and nobody works on."""
+    if before is None:
+        return set()
+    named = {backup.archive_id for backup in contents.backups}
+    return {
+        one.archive_id
+        for one in stored
+        if one.archive_id not in named
+        and one.made_at < before
+        and not site.state.is_source_busy(one.key)
+    }
 
 
-def _manifest_keys(backups: Iterable[BackupKey]) -> list[str]:
-    """Manifests first, then their states: a state without its manifest says nothing to anybody."""
-    backups = list(backups)
-    states = [backup.state_key(state) for backup in backups for state in backup.states]
-    return [backup.key for backup in backups] + states
-
-
-def _not_being_read(site: Site, backups: Sequence[BackupKey], done: Removal) -> list[BackupKey]:
-    """Without the backups that a restore on this machine is reading."""
-    free = []
-    for backup in backups:
-        if site.state.is_being_read(backup.archive_id):
+def _still_to_go(
+    site: Site, contents: Contents, backups: Sequence[BackupKey], done: Removal
+) -> list[BackupKey]:
+    """Those that are still there, and that nobody pinned or began to restore meanwhile."""
+    if not backups:
+        return []
+    there = {backup.key: backup for backup in contents.backups}
+    being_read = site.state.archives_being_read()
+    going = []
+    for backup in (there[backup.key] for backup in backups if backup.key in there):
+        if PINNED in backup.states:
+            done.skipped.append(f"backup {backup.id} was pinned meanwhile: it stays")
+        elif backup.archive_id in being_read:
             done.skipped.append(f"backup {backup.id} is being restored: it stays for now")
         else:
-            free.append(backup)
-    return free
+            going.append(backup)
+    return going
 
 
-def _tell_of_survivors(done: Removal, going: Sequence[BackupKey], still_there: set[str]) -> None:
-    """Deletes that the store accepted and did not do: object lock, or a listing that lags."""
-    refused = {refusal.key for refusal in done.refused}
-    done.skipped += [
-        f"backup {backup.id} was deleted without an error and is still listed: is there an object "
-        "lock or a retention rule on the bucket?"
-        for backup in going
-        if backup.key in still_there and backup.key not in refused
-    ]
+def _remove_states(
+    catalog: Catalog, done: Removal, left: Contents, orphans_before: datetime | None
+) -> None:
+    """States after their manifests: a backup that could not go must not lose what marks it."""
+    keys = [backup.state_key(state) for backup in done.backups for state in backup.states]
+    if orphans_before is not None:
+        keys += [stray.key for stray in left.strays if stray.modified_at < orphans_before]
+    done.refused += catalog.store.delete(dict.fromkeys(keys))
 
 
-def _remove_archives(site: Site, catalog: Catalog, archive_ids: set[str], done: Removal) -> None:
-    """Delete archives and records by id, and count those that a fresh listing no longer shows."""
-    going = [
-        stored
-        for stored in (catalog.stored() if archive_ids else ())
-        if stored.archive_id in archive_ids and not site.state.is_being_read(stored.archive_id)
-    ]
+def _remove_archives(catalog: Catalog, done: Removal, going: Sequence[StoredArchive]) -> None:
+    """Remove archives and their records, and count those that a fresh listing no longer shows."""
     if not going:
         return
-    refused = catalog.store.delete([stored.key for stored in going])
-    left = {stored.key for stored in catalog.stored()}
-    done.refused += refused
-    done.archives += [stored for stored in going if stored.key not in left]
+    refused = catalog.store.delete(stored.key for stored in going)
+    still_there = {stored.key for stored in catalog.stored()}
+    _tell(done, refused, [stored.key for stored in going if stored.key in still_there])
+    done.archives = [stored for stored in going if stored.key not in still_there]
+
+
+def _tell(done: Removal, refused: Collection[Refusal], left: Iterable[str]) -> None:
+    """Note what was refused, and deletions that the store accepted and did not do."""
     told = {refusal.key for refusal in refused}
-    done.skipped += [
-        f"{stored.key} was deleted without an error and is still listed"
-        for stored in going
-        if stored.key in left and stored.key not in told
-    ]
+    done.refused += refused
+    done.refused += [Refusal(key, STILL_THERE) for key in left if key not in told]

@@ -143,6 +143,21 @@ def test_files_and_folders_are_closed_to_others(store: DirectoryStore, root: Pat
     assert [0o750, 0o750, 0o750, 0o640] == modes
 
 
+def test_what_root_writes_belongs_to_the_owner_of_the_folder_above_the_store(
+    store: DirectoryStore, root: Path
+) -> None:
+    root.parent.mkdir()
+    if os.geteuid() == 0:  # anybody else owns what he makes anyway
+        os.chown(root.parent, 4711, 4712)
+
+    store.put_bytes("a/b/bytes", b"x")
+    store.put("c/d/stream", reader_of(b"x"), estimate_bytes=1)
+
+    above = root.parent.stat()
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in [root, *root.rglob("*")]}
+    assert {(above.st_uid, above.st_gid)} == owners
+
+
 def test_deleting_the_last_object_removes_its_folders(store: DirectoryStore, root: Path) -> None:
     store.put_bytes("a/b/c", b"")
     store.put_bytes("a/d", b"")

@@ -47,7 +47,7 @@ def odd() -> Iterator[OddS3]:
 def test_up_to_300_gb_with_room_to_spare_parts_fit_into_memory(estimate_bytes: int) -> None:
     plan = plan_upload(estimate_bytes)
 
-    assert plan.held_bytes <= HELD_LIMIT_BYTES == 96 * MIB
+    assert plan.held_bytes <= HELD_LIMIT_BYTES == 80 * MIB
 
 
 @pytest.mark.parametrize("estimate_bytes", [1 * GB, 145 * GB, 300 * GB, 5_000 * GB, 40_000 * GB])
