@@ -15,11 +15,15 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 
 .PHONY: help
 help: ## show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
 test: lint ## check everything: format, lint, types, and all tests with a real engine and a real S3 server
 	$(BIN)/python -m pytest -o cache_dir=.cache/pytest $(PYTEST_ARGS)
+
+.PHONY: test-systemd
+test-systemd: $(READY) ## install and run backupd under a real systemd, booted in a container (as root)
+	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/systemd $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(READY) ## check format, lint and types only

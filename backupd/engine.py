@@ -67,13 +67,21 @@ class EngineStream:
             # The socket, not requests: iter_content would translate errors a second time.
             yield from self._response.raw.stream(1 << 20, decode_content=False)
 
-    def abort(self) -> None:
-        """End the answer, also one that another thread is blocked on."""
+    def hang_up(self) -> None:
+        """Let whoever iterates come to an end, from any thread; closing is left to them."""
         sock = _socket_of(self._response)
         if sock is not None:
-            # Closing alone would wait for the lock of a blocked read; shutdown wakes it.
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+            # Over ssh:// docker-py's socket is a process, which no shutdown reaches.
+            process = getattr(sock, "proc", None)
+            if process is not None:
+                process.terminate()
+
+    def abort(self) -> None:
+        """End the answer, also one that another thread is blocked on."""
+        # Closing alone would wait for the lock of a blocked read; this wakes it.
+        self.hang_up()
         self._response.close()
 
 
@@ -137,6 +145,12 @@ class Engine:
         found: Inspect = self._json(what, f"/containers/{_path(container)}/json", size="1")
         return found
 
+    def inspect_state(self, container: str) -> Inspect:
+        """Inspect's answer without sizes, for which the engine looks at every file. NotFound."""
+        what = f"cannot inspect container {container!r}"
+        found: Inspect = self._json(what, f"/containers/{_path(container)}/json")
+        return found
+
     def changes(self, container: str) -> int:
         """How many paths of the container differ from its image, as `docker diff` counts them."""
         found = self._json(
@@ -154,6 +168,47 @@ class Engine:
         self._post(
             f"cannot unpause container {container!r}", f"/containers/{_path(container)}/unpause"
         )
+
+    def stop(self, container: str, timeout_seconds: float) -> bool:
+        """Stop a container with its own signal and stop timeout; false if it did not run.
+
+        Blocks until it has stopped. Raises EngineError after `timeout_seconds`; it may stop yet.
+        """
+        what = f"cannot stop container {container!r}"
+        timeout = (CONNECT_TIMEOUT_SECONDS, timeout_seconds)
+        answer = self._send(what, f"/containers/{_path(container)}/stop", timeout=timeout)
+        return answer.status_code != _NOT_MODIFIED
+
+    def start(self, container: str) -> None:
+        """Start a container that is stopped; nothing happens to one that runs."""
+        self._post(f"cannot start container {container!r}", f"/containers/{_path(container)}/start")
+
+    def exec_create(self, container: str, argv: Sequence[str], user: str | None = None) -> str:
+        """The id of a command that is ready to run inside a running container."""
+        body = {"Cmd": list(argv), "AttachStdout": True, "AttachStderr": True}
+        what = f"cannot run a command in container {container!r}"
+        answer = self._send(
+            what,
+            f"/containers/{_path(container)}/exec",
+            timeout=_SHORT,
+            json={**body, "User": user} if user else body,
+        )
+        return str(answer.json()["Id"])
+
+    def exec_start(self, exec_id: str, timeout_seconds: float) -> EngineStream:
+        """Run it; what it prints, in Docker's frames; `timeout_seconds` of silence end that."""
+        what = "cannot run a command in a container"
+        timeout = (CONNECT_TIMEOUT_SECONDS, timeout_seconds)
+        body = {"Detach": False, "Tty": False}
+        path = f"/exec/{_path(exec_id)}/start"
+        answer = self._send(what, path, timeout=timeout, json=body, stream=True)
+        return EngineStream(answer, what, self.host)
+
+    def exec_inspect(self, exec_id: str) -> Inspect:
+        """Whether it runs, and its exit code."""
+        what = "cannot ask how a command in a container ended"
+        found: Inspect = self._json(what, f"/exec/{_path(exec_id)}/json")
+        return found
 
     def save(self, references: Sequence[str], platform: str | None = None) -> EngineStream:
         """The tar of `docker save`. Blocks until the engine has spooled the image. NotFound."""
@@ -256,9 +311,13 @@ class Engine:
             return answer.json()
 
     def _post(self, what: str, path: str, **params: str) -> None:
+        self._send(what, path, params=params, timeout=_SHORT)
+
+    def _send(self, what: str, path: str, **options: Any) -> requests.Response:
         with translated(what, self.host):
-            answer = self._connected().post(self._url(path), params=params, timeout=_SHORT)
+            answer = self._connected().post(self._url(path), **options)
             _raise_for_status(answer, what)
+            return answer
 
     def _stream(self, what: str, path: str, params: Mapping[str, Any]) -> EngineStream:
         with translated(what, self.host):
@@ -298,6 +357,9 @@ def _socket_of(response: requests.Response) -> socket.socket | None:
     found: socket.socket | None = sock
     return found
 
+
+_NOT_MODIFIED = 304
+"""How the engine answers when there was nothing to stop or to start."""
 
 _SHORT = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
 
@@ -361,6 +423,15 @@ def translated(what: str, host: str) -> Iterator[None]:
 def _unreachable(what: str, host: str, error: Exception) -> EngineError:
     """The sentence for a connection that could not be made, or that broke before any answer."""
     text = repr(error)
+    cause = error.__cause__
+    if isinstance(cause, docker.errors.APIError):
+        return EngineError(f"{what}: the engine says: {cause.explanation}")
+    if isinstance(cause, ValueError) or "Invalid response" in text:
+        return EngineUnreachable(f"{what}: what answers at {host} is not a Docker engine")
+    if "paramiko" in text:
+        return EngineUnreachable(
+            f"{what}: an engine over ssh:// needs one more package; pip install 'backupd[ssh]'"
+        )
     if "PermissionError" in text or "Permission denied" in text:
         return EngineUnreachable(
             f"{what}: no permission on the engine's socket {host}; add this user to the group "

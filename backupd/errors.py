@@ -8,11 +8,14 @@
     │   └── EngineStalled       it answered, then fell silent
     ├── StoreError          the store refused, failed or went away
     │   ├── ObjectMissing       the key names nothing
+    │   ├── NotOurs             what the key names was not written by backupd
     │   └── PartsExhausted      an upload outgrew the parts that its estimate allowed
     ├── NotFound            a name, id or moment that matches nothing
     ├── ArchiveBroken       a stream that is not the whole archive it should be (while backing up)
     ├── DamagedBackup       a stored backup that fails its checks (while reading back)
+    ├── HookFailed          a command of the policy failed inside a container
     ├── AlreadyRunning      another process holds the lock
+    ├── SystemdRefused      a program of this machine's systemd failed
     └── Cancelled           this process was told to stop
 
 A message is a sentence for the person who must act: operation, object, cause, next step; lower
@@ -74,6 +77,10 @@ class ObjectMissing(StoreError):
     """No object has this key."""
 
 
+class NotOurs(StoreError):
+    """What this key holds is nothing that backupd wrote."""
+
+
 class PartsExhausted(StoreError):
     """More bytes came than the estimate left room for; nothing was kept. A larger one helps."""
 
@@ -90,8 +97,16 @@ class DamagedBackup(BackupdError):
     """A stored backup does not match its own manifest, or cannot be decoded."""
 
 
+class HookFailed(BackupdError):
+    """A command that the policy runs inside a container failed, and that is to stop its backup."""
+
+
 class AlreadyRunning(BackupdError):
     """Another process works on the same source; the message says which and since when."""
+
+
+class SystemdRefused(BackupdError):
+    """A program of this machine's systemd failed; the message has what it said."""
 
 
 class Cancelled(BackupdError):

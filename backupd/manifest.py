@@ -67,6 +67,8 @@ class Image(_Part):
     repo_digests: tuple[str, ...] = ()
     platform: str = ""
     """`os/architecture[/variant]`."""
+    only_platform: str = ""
+    """The platform that was asked for; empty for all that the engine has of the image."""
 
 
 class Mount(_Part):
@@ -87,6 +89,8 @@ class Container(_Part):
     state: str
     paused: bool
     """Whether it was paused during the export, so that its files agree with each other."""
+    stopped: bool = False
+    """Whether it was stopped for the export; manifests older than this field know no stop."""
     mounts: tuple[Mount, ...] = ()
 
 
@@ -156,6 +160,8 @@ def parse(data: bytes, key: BackupKey) -> Manifest:
             f"cannot use the manifest of backup {key.id}: it describes {manifest.key.key}, "
             f"not {key.key}; was it copied or renamed?"
         )
+    if manifest.kind in {Kind.IMAGE, Kind.BUNDLE} and not manifest.images:
+        raise DamagedBackup(f"cannot use the manifest of backup {key.id}: it names no image")
     if parse_archive_key(manifest.archive.key) is None:
         raise DamagedBackup(
             f"cannot use the manifest of backup {key.id}: "

@@ -14,6 +14,7 @@ from backupd.engine import Engine
 from backupd.state import StateDir
 from backupd.stores import Store
 from backupd.stream import Cancel
+from backupd.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Site:
     """The time as aware UTC."""
     reuse_max_age: timedelta = timedelta(days=30)
     cancel: Cancel = field(default_factory=Cancel)
+    turns: Turns = field(default_factory=Turns)
+    """Shared by all runs of a process: how many sources are read at a time."""
 
     @property
     def catalog(self) -> Catalog:

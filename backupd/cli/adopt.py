@@ -22,7 +22,7 @@ def adopt(session: Session, *, old_host: str | None) -> None:
     Examples: backupd adopt
               backupd adopt --from old-name
     """
-    from backupd.cli.text import shown
+    from backupd.text import shown
     from backupd.verbs.move import adopt as take_over
 
     site = session.site

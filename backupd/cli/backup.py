@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,12 +34,17 @@ def backup(
               backupd backup nginx:latest web
     """
     from backupd.cli.progress import reporting
-    from backupd.verbs.job import JobRun, run_job
+    from backupd.history import History
+    from backupd.verbs.job import JobRun
+    from backupd.verbs.recorded import run_recorded
 
     policy = session.policy
     jobs, tasks = _chosen(session, names, only_job)
-    with reporting(quiet=as_json) as report:
-        runs = [run_job(session.site, policy, job, report) for job in jobs]
+    with (
+        reporting(quiet=as_json) as report,
+        closing(History.open(session.state, report.note)) as history,
+    ):
+        runs = [run_recorded(history, session.site, policy, job, report) for job in jobs]
         runs += [JobRun("", _run(session, tasks, report), ())] if tasks else []
     if as_json:
         rows = [_row(outcome) for run in runs for outcome in run.outcomes]

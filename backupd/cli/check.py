@@ -74,7 +74,7 @@ def _examine(session: Session) -> dict[str, Any]:
 def _print(report: dict[str, Any]) -> None:
     from backupd.cli.session import warn
     from backupd.cli.table import print_table
-    from backupd.cli.text import shown, size
+    from backupd.text import shown, size
 
     engine = report["engine"]
     click.echo("policy   valid")

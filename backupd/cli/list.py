@@ -102,7 +102,7 @@ def _print(session: Session, rows: list[dict[str, Any]]) -> None:
     from datetime import datetime
 
     from backupd.cli.table import print_table
-    from backupd.cli.text import moment, size
+    from backupd.text import moment, size
 
     several_hosts = len({row["host"] for row in rows}) > 1
     heads = ["ID", "TAKEN", *(["HOST"] if several_hosts else []), "JOB", "KIND", "NAME"]

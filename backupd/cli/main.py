@@ -12,13 +12,19 @@ from backupd import __version__, errors
 from backupd.cli.adopt import adopt, rename_job
 from backupd.cli.backup import backup
 from backupd.cli.check import check
+from backupd.cli.daemon import daemon
 from backupd.cli.forget import forget, pin, unpin
+from backupd.cli.history import history
+from backupd.cli.install import install, uninstall
 from backupd.cli.list import list_backups
+from backupd.cli.next import next_runs
+from backupd.cli.notify import notify
 from backupd.cli.prune import prune
 from backupd.cli.restore import restore
 from backupd.cli.schema import schema
 from backupd.cli.session import Session, config_option
 from backupd.cli.show import show
+from backupd.cli.status import status
 
 EXIT_CODES: tuple[tuple[type[errors.BackupdError], int], ...] = (
     (errors.UsageError, 2),
@@ -55,14 +61,21 @@ _COMMANDS = (
     adopt,
     backup,
     check,
+    daemon,
     forget,
+    history,
+    install,
     list_backups,
+    next_runs,
+    notify,
     pin,
     prune,
     rename_job,
     restore,
     schema,
     show,
+    status,
+    uninstall,
     unpin,
 )
 for _command in _COMMANDS:
@@ -88,7 +101,7 @@ def main() -> None:
         click.echo("backupd: stopped before the end", err=True)
         sys.exit(130)
     except errors.BackupdError as error:
-        from backupd.cli.text import shown
+        from backupd.text import shown
 
         notes = [str(note) for note in getattr(error, "__notes__", ())]
         for line in "\n".join([str(error), *notes]).splitlines():

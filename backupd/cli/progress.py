@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backupd.cli.session import is_terminal
-from backupd.cli.text import shown, size, span
+from backupd.text import shown, size, span
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
+    from backupd.layout import Kind
     from backupd.verbs.backup import Outcome, Task
     from backupd.verbs.transfer import Progress as Told
 
@@ -49,22 +50,25 @@ class Lines:
 
 
 class Live(Lines):
-    """The same, with a bar for the source that is being read."""
+    """The same, with a bar for each source that is being read."""
 
     def __init__(self, bars: Progress, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)
         self._bars = bars
+        self._bar_of: dict[tuple[str, Kind, str], TaskID] = {}
 
     def begin(self, task: Task) -> Told:
         """A bar without an end: how large a tar will be is known only when it is over."""
         source = task.source
         bar = self._bars.add_task(shown(f"{source.kind} {source.name}"), total=None)
-        self._bar = bar
+        self._bar_of[task.job, source.kind, source.name] = bar
         return lambda done: self._bars.update(bar, completed=done)
 
     def end(self, outcome: Outcome) -> None:
         """The bar goes, the line stays."""
-        self._bars.remove_task(self._bar)
+        bar = self._bar_of.pop((outcome.job, outcome.kind, outcome.name), None)
+        if bar is not None:  # none for a source that never had its turn
+            self._bars.remove_task(bar)
         super().end(outcome)
 
     def say(self, text: str) -> None:

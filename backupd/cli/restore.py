@@ -352,7 +352,7 @@ def _done(manifest: Manifest, restored: Restored, *, quiet: bool) -> None:
 
 
 def _say(*, quiet: bool) -> Callable[[str], None]:
-    from backupd.cli.text import shown
+    from backupd.text import shown
 
     def say(text: str) -> None:
         if text and not quiet:
@@ -362,6 +362,6 @@ def _say(*, quiet: bool) -> Callable[[str], None]:
 
 
 def _print(text: str) -> None:
-    from backupd.cli.text import shown
+    from backupd.text import shown
 
     click.echo(shown(text), file=sys.stdout)

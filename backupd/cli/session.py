@@ -105,13 +105,15 @@ class Session:
     def site(self) -> Site:
         """All of the above."""
         from backupd.site import Site
+        from backupd.turns import Turns
 
         policy = self.optional_policy
         site = Site(self.host, self.engine, self.store, self.state, lambda: datetime.now(UTC))
         if policy is not None:
             from dataclasses import replace
 
-            site = replace(site, reuse_max_age=policy.reuse_max_age)
+            turns = Turns(policy.parallel)
+            site = replace(site, reuse_max_age=policy.reuse_max_age, turns=turns)
         return site
 
     @property
@@ -146,7 +148,7 @@ def _store_spec(options: dict[str, Any]) -> Any:
 
 def warn(text: str) -> None:
     """A line on standard error for what a person should know."""
-    from backupd.cli.text import shown
+    from backupd.text import shown
 
     click.echo(f"backupd: warning: {shown(text)}", err=True)
 

@@ -36,7 +36,7 @@ def show(session: Session, backup_id: str, *, host: str | None, as_json: bool) -
 
 
 def _print(session: Session, manifest: Manifest) -> None:
-    from backupd.cli.text import moment, shown, size
+    from backupd.text import moment, shown, size
 
     archive = manifest.archive
     rows = [
@@ -54,8 +54,9 @@ def _print(session: Session, manifest: Manifest) -> None:
     rows += [("image", f"{image.reference} = {image.id}") for image in manifest.images]
     if manifest.container:
         container = manifest.container
-        paused = ", paused while it was read" if container.paused else ""
-        rows.append(("container", f"{container.id[:12]}, {container.state}{paused}"))
+        held = "paused" if container.paused else "stopped" if container.stopped else ""
+        held = f", {held} while it was read" if held else ""
+        rows.append(("container", f"{container.id[:12]}, {container.state}{held}"))
         rows.append(("of image", f"{container.image} = {container.image_id}"))
     if manifest.record:
         rows.append(("record", session.store.full_key(manifest.record.key)))

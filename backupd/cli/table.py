@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backupd.cli.text import shown
+from backupd.text import shown
 
 _WIDE = 400
 

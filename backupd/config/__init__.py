@@ -63,7 +63,8 @@ def load(path: Path, *, environ: Mapping[str, str]) -> Loaded:
     if policy is None or found:
         found.sort(key=lambda one: one.line)
         raise PolicyError([_problem(path, one) for one in found])
-    return Loaded(policy, tuple(_warnings(path, mode, document.root)))
+    warnings = [*_warnings(path, mode, document.root), *_exposure(path, policy, document.root)]
+    return Loaded(policy, tuple(warnings))
 
 
 def _read(path: Path) -> tuple[str, int]:
@@ -152,7 +153,7 @@ def _path_text(at: tuple[str | int, ...]) -> str:
 def _warnings(path: Path, mode: int, root: Spot) -> Iterator[str]:
     for spot, at in _secrets(root, ()):
         where = f"{path}:{spot.line}: {_path_text(at)}"
-        if is_reference(spot.raw):
+        if spot.raw is None or is_reference(spot.raw):
             continue
         if mode & stat.S_IROTH:
             yield (
@@ -164,6 +165,15 @@ def _warnings(path: Path, mode: int, root: Spot) -> Iterator[str]:
                 f"{where}: what follows ' #' is a comment; "
                 "if it belongs to the value, write the value in quotes"
             )
+
+
+def _exposure(path: Path, policy: Policy, root: Spot) -> Iterator[str]:
+    if policy.metrics is not None and not policy.metrics.is_loopback:
+        spot = root.children["metrics"].children["listen"]
+        yield (
+            f"{path}:{spot.line}: metrics.listen: is not this machine alone; everyone who reaches "
+            "the address can read the names of jobs and when they ran, without a password"
+        )
 
 
 def _secrets(spot: Spot, at: tuple[str | int, ...]) -> Iterator[tuple[Spot, tuple[str | int, ...]]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from backupd.config.secrets import is_secret
+from backupd.config.secrets import is_one_secret
 from backupd.config.syntax import NotYamlError, describe
 
 DEEPEST = 30
@@ -127,7 +127,7 @@ class _Reader:
         self.count += 1
         if len(at) > DEEPEST or self.count > MOST_VALUES:
             raise NotYamlError(line, "has aliases (*name) that repeat themselves without end")
-        if is_secret(at) and not isinstance(node, yaml.ScalarNode):
+        if is_one_secret(at) and not isinstance(node, yaml.ScalarNode):
             # What stands below may be pieces of the secret: no path and no problem may name them.
             return Spot(line, value=[])
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
@@ -170,6 +170,11 @@ class _Reader:
             line = key_node.start_mark.line + 1
             key = self._key(key_node, at)
             if key is None:
+                continue
+            if "://" in key:
+                # Not named: the address of a service is a secret.
+                cause = "has an address where a key is expected; write it after a key and ': '"
+                self.findings.append(Finding(line, at, cause))
                 continue
             if key in own:
                 cause = f"stands twice, also in line {own[key]}; remove one"

@@ -10,13 +10,33 @@ SECRET_KEYS = frozenset(
     for name, described in StoreSpec.model_fields.items()
     if described.annotation == Secret | None
 )
+"""Secret wherever they stand: people write them beside the place where they belong, too."""
+
+_JOB = "*"
+_ADDRESSES = (("notify", "urls"), ("ping",), ("jobs", _JOB, "ping"))
+"""Addresses of services, which carry tokens. Only here, since a job may be called 'ping'."""
 
 
 def is_secret(at: tuple[str | int, ...]) -> bool:
     """Whether the value that the path `at` leads to must never be shown."""
-    return any(is_secret_key(step) for step in at)
+    return any(is_secret_key(step) for step in at) or any(
+        _begins(at, place) for place in _ADDRESSES
+    )
+
+
+def is_one_secret(at: tuple[str | int, ...]) -> bool:
+    """Whether the path `at` leads to a secret that is a text, and never a list or mapping."""
+    may_have_parts = any(_begins(at, place) and len(at) == len(place) for place in _ADDRESSES)
+    return is_secret(at) and not may_have_parts
 
 
 def is_secret_key(key: object) -> bool:
     """Whether the value under `key` must never be shown."""
     return key in SECRET_KEYS
+
+
+def _begins(at: tuple[str | int, ...], place: tuple[str, ...]) -> bool:
+    """Whether `at` is the `place` or something in it."""
+    return len(at) >= len(place) and all(
+        wanted in (step, _JOB) for wanted, step in zip(place, at, strict=False)
+    )

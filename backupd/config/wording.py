@@ -125,7 +125,8 @@ def _truth(place: _Place, context: Mapping[str, Any]) -> str:
 
 def _list(place: _Place, context: Mapping[str, Any]) -> str:
     if place.spot.raw is not None and isinstance(place.spot.value, str):
-        shown = "value" if is_reference(place.spot.raw) else _shorten(place.spot.raw)
+        is_hidden = place.secret or is_reference(place.spot.raw)
+        shown = "value" if is_hidden else _shorten(place.spot.raw)
         return f'must be a list; write ["{shown}"]'
     return "must be a list; write each entry in its own line after '- '"
 

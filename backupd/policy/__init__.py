@@ -13,11 +13,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from backupd.policy.consistency import AS_IT_IS, Consistency, Hook
 from backupd.policy.docker import DockerSpec, TlsSpec
-from backupd.policy.job import Compression, Job, Method
+from backupd.policy.job import LONGEST_TIMEOUT, ORPHAN_GRACE, Compression, Job, Method
 from backupd.policy.prune import Percent, Prune, PruneWhen
 from backupd.policy.retention import Retention
-from backupd.policy.section import AbsolutePath, Section, TimeSpan, check_filled
+from backupd.policy.section import AbsolutePath, Section, TimeSpan, WholeNumber, check_filled
 from backupd.policy.selectors import (
     ContainerGlob,
     ContainerLabel,
@@ -32,17 +33,23 @@ from backupd.policy.selectors import (
     check_plain_name,
 )
 from backupd.policy.store import DEFAULT_STORE_URL, StoreSpec
+from backupd.policy.telling import Metrics, Notify, Ping, PingUrls
 from backupd.schedule import Schedule, check_zone
 
 __all__ = [
+    "AS_IT_IS",
     "DEFAULT_STORE_URL",
+    "LONGEST_TIMEOUT",
+    "ORPHAN_GRACE",
     "Compression",
+    "Consistency",
     "ContainerGlob",
     "ContainerLabel",
     "ContainerLiteral",
     "ContainerSelector",
     "Defaults",
     "DockerSpec",
+    "Hook",
     "ImageBundle",
     "ImageGlob",
     "ImageInUse",
@@ -51,6 +58,9 @@ __all__ = [
     "ImageSelector",
     "Job",
     "Method",
+    "Metrics",
+    "Notify",
+    "Ping",
     "Policy",
     "Prune",
     "Retention",
@@ -101,6 +111,18 @@ class Policy(Section):
     """When old backups are removed: after each job, never, or {schedule: …}."""
     prune_limit: Percent = 50
     """Most of a source's backups, in percent, that one prune removes without a person's yes."""
+    parallel: Annotated[WholeNumber, Field(ge=1, le=32)] = 2
+    """How many sources are read at a time, across all jobs; images always one by one."""
+    stop_grace: TimeSpan = Field(
+        default=timedelta(seconds=60), json_schema_extra={"default": "60s"}
+    )
+    """How long running jobs may go on when the daemon is told to stop; then they are cancelled."""
+    metrics: Metrics | None = None
+    """Numbers for Prometheus and a health check, on a port of this machine; without it, none."""
+    notify: Notify | None = None
+    """Messages about runs to mail, chat and phones; without it, none."""
+    ping: PingUrls | None = None
+    """Addresses asked for at start and end of the runs of jobs that have none of their own."""
     jobs: Annotated[dict[JobName, Job], AfterValidator(check_filled)] = Field(
         json_schema_extra={"minProperties": 1}
     )
@@ -117,6 +139,10 @@ class Policy(Section):
     def compression_of(self, job: Job) -> Compression:
         """How `job` compresses its archives."""
         return job.compression or self.compression
+
+    def ping_of(self, job: Job) -> Ping | None:
+        """What is asked for when a run of `job` starts and ends; None for nothing."""
+        return job.ping or self.ping
 
     def retention_of(self, job: Job) -> Retention | None:
         """Which backups of `job` stay; None if all."""

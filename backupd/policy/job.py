@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
@@ -17,8 +18,9 @@ from pydantic_core import CoreSchema
 
 from backupd.policy import reference as names
 from backupd.policy.retention import Retention
-from backupd.policy.section import Section, WholeNumber
+from backupd.policy.section import Flag, PositiveSpan, Section, TimeSpan, WholeNumber
 from backupd.policy.selectors import ContainerSelector, ImageBundle, ImageSelector
+from backupd.policy.telling import PingUrls
 from backupd.schedule import check_expression, check_zone
 
 
@@ -84,6 +86,23 @@ class Compression(Section):
         }
 
 
+ORPHAN_GRACE = timedelta(days=1)
+"""How old an archive that no manifest names must be at least before anyone may remove it. A job's
+timeout stays below, so that no running job is ever at work on such an archive."""
+
+LONGEST_TIMEOUT = ORPHAN_GRACE - timedelta(hours=1)
+"""An hour is left for what a job that timed out still does: undo, and commit what it has."""
+
+
+def check_timeout(timeout: timedelta) -> timedelta:
+    """`timeout`, if a job may have it. Raises ValueError."""
+    if timeout > LONGEST_TIMEOUT:
+        raise ValueError(
+            "is too long; 23h is the most, since an archive without manifest is removed after a day"
+        )
+    return timeout
+
+
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(names.check_pattern)]
 
 
@@ -110,6 +129,17 @@ class Job(Section):
     """Which backups stay; without it, that of 'defaults', and without that, all."""
     compression: Compression | None = None
     """Compression of this job's archives; without it, the policy's."""
+    ping: PingUrls | None = None
+    """Addresses asked for when a run of this job starts and ends; without it, the policy's."""
+    timeout: Annotated[PositiveSpan, AfterValidator(check_timeout)] = Field(
+        default=timedelta(hours=12), json_schema_extra={"default": "12h"}
+    )
+    """How long one run of the job may take; what is not backed up by then has failed."""
+
+    jitter: TimeSpan = Field(default=timedelta(0), json_schema_extra={"default": "0"})
+    """Longest delay of a scheduled run; how long it is, host and job decide, always the same."""
+    catch_up: Flag = True
+    """Whether a run that was missed while machine or daemon were down is run once at start."""
 
     @model_validator(mode="after")
     def _selects_something(self) -> Self:

@@ -76,6 +76,15 @@ def parse_span(text: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def span_text(span: timedelta) -> str:
+    """The shortest text that `parse_span` reads as this span of whole seconds."""
+    left, parts = round(span.total_seconds()), []
+    for unit, seconds in sorted(_UNIT_SECONDS.items(), key=lambda item: -item[1]):
+        count, left = divmod(left, seconds) if unit != "w" else (0, left)
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0"
+
+
 def parse_positive_span(text: object) -> timedelta:
     """As `parse_span`, but nothing is refused: a limit of no time at all helps nobody."""
     span = parse_span(text)
@@ -113,7 +122,11 @@ _SIZE_SCHEMA = {
     "examples": ["16MiB"],
 }
 
-TimeSpan = Annotated[timedelta, BeforeValidator(parse_span), WithJsonSchema(_SPAN_SCHEMA)]
+TimeSpan = Annotated[
+    timedelta,
+    BeforeValidator(parse_span),
+    WithJsonSchema({"anyOf": [_SPAN_SCHEMA, {"const": 0}]}),  # a plain 0 is a number in YAML
+]
 PositiveSpan = Annotated[
     timedelta, BeforeValidator(parse_positive_span), WithJsonSchema(_SPAN_SCHEMA)
 ]

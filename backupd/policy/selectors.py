@@ -25,7 +25,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from backupd.policy import reference as names
-from backupd.policy.section import Flag, Section, check_filled
+from backupd.policy.consistency import Consistency
+from backupd.policy.section import Section, check_filled
 
 _CONTAINER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -124,37 +125,31 @@ class ImageBundle(Section):
         return self
 
 
-class ContainerLiteral(Section):
+class ContainerLiteral(Consistency):
     """One container by its name; that it is missing is a failure."""
 
     name: Annotated[str, AfterValidator(check_container_name)]
     """Name of a container."""
-    pause: Flag = False
-    """Pause it while its files are read, so that they belong to one moment."""
 
 
-class ContainerGlob(Section):
+class ContainerGlob(Consistency):
     """All containers whose name fits a pattern."""
 
     pattern: Annotated[str, AfterValidator(check_container_pattern)] = Field(
         validation_alias="name"
     )
     """Pattern of names; * stands for any text."""
-    pause: Flag = False
-    """Pause each while its files are read, so that they belong to one moment."""
 
     def matches(self, name: str) -> bool:
         """Whether the container of this name (without a leading slash) is meant."""
         return fnmatchcase(name, self.pattern)
 
 
-class ContainerLabel(Section):
+class ContainerLabel(Consistency):
     """All containers that carry a label."""
 
     label: Label
     """Label of containers: key (whatever its value) or key=value."""
-    pause: Flag = False
-    """Pause each while its files are read, so that they belong to one moment."""
 
 
 def _name_or_pattern(value: object, *, literal: str, glob: str) -> str:

@@ -2,7 +2,8 @@
 
 A source is one image reference, bundle or container that a job selected. It can say what it is
 now (`survey`), open the engine's tar of exactly that (`open`), and check the tar while it streams
-(`check`). Reading holds nothing and changes nothing; pausing a container is the caller's business.
+(`check`). Reading holds nothing and changes nothing; pausing or stopping a container is the
+caller's business.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal, Protocol
 from backupd.engine import Engine, EngineStream
 from backupd.layout import Kind
 from backupd.manifest import Container, Image
+from backupd.policy import Consistency
 
 SelectedBy = Literal["name", "pattern", "label", "in_use"]
 """What in the policy selected a source; it decides whose backups a vanished source's are."""
@@ -65,8 +67,12 @@ class Source(Protocol):
     def name(self) -> str: ...
 
     @property
-    def pause(self) -> bool:
-        """Whether the policy asks for a pause while it is read."""
+    def consistency(self) -> Consistency:
+        """What the policy asks to be done around its reading; nothing for an image."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the containers that it, a container, depends on."""
 
     @property
     def spools_first(self) -> bool:

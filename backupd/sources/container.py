@@ -9,6 +9,7 @@ from typing import Any
 from backupd.engine import Engine, EngineStream, Inspect
 from backupd.layout import Kind
 from backupd.manifest import Container, Mount
+from backupd.policy import AS_IT_IS, Consistency
 from backupd.sources import Check, Survey
 from backupd.tar import TarWalk
 
@@ -16,7 +17,7 @@ _OVERHEAD_BYTES = 64 << 20
 """Headers of many small files, and what a running container may add while it is read."""
 
 _STILL = frozenset({"created", "exited", "dead"})
-"""States in which no process can write, so that a pause would change nothing."""
+"""States in which no process can write, so that a pause or a stop would change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class ContainerSource:
     """One container by its name."""
 
     name: str
-    pause: bool = False
+    consistency: Consistency = AS_IT_IS
+    needs: frozenset[str] = frozenset()
     kind = Kind.CONTAINER
     spools_first = False
 
@@ -32,7 +34,7 @@ class ContainerSource:
         """Inspect of the container and of its image. Raises NotFound."""
         inspect = engine.inspect_container(self.name)
         image = engine.find_image(inspect["Image"])
-        facts = container_facts(inspect, paused=self.pause and is_live(inspect))
+        facts = container_facts(inspect, self.consistency)
         warnings = [
             f"{mount.type} {mount.source or 'mount'} at {mount.destination} is not in the export"
             for mount in facts.mounts
@@ -46,7 +48,7 @@ class ContainerSource:
             size_bytes=int(inspect.get("SizeRootFs") or 0),
             overhead_bytes=_OVERHEAD_BYTES,
             container=facts,
-            record=record_of(inspect, image),
+            record=record_of(inspect, image, engine.version().architecture),
             warnings=tuple(warnings),
         )
 
@@ -60,15 +62,16 @@ class ContainerSource:
         return TarWalk()
 
 
-def container_facts(inspect: Inspect, *, paused: bool) -> Container:
-    """The manifest's part of one container; nothing of it is secret."""
+def container_facts(inspect: Inspect, consistency: Consistency) -> Container:
+    """The manifest's part of one container, about to be read; nothing of it is secret."""
     return Container(
         id=inspect["Id"],
         name=inspect["Name"].lstrip("/"),
         image=inspect["Config"]["Image"],
         image_id=inspect["Image"],
         state=inspect["State"]["Status"],
-        paused=paused,
+        paused=consistency.pause and is_live(inspect),
+        stopped=consistency.stop and is_live(inspect),
         mounts=tuple(
             Mount(
                 type=mount.get("Type", ""),
@@ -86,7 +89,12 @@ def is_live(inspect: Inspect) -> bool:
     return state["Status"] not in _STILL and not state.get("Paused")
 
 
-def record_of(container: Inspect, image: Inspect | None) -> bytes:
-    """The record of inspect: container and image as the engine tells them. May hold secrets."""
+def record_of(container: Inspect, image: Inspect | None, machine: str) -> bytes:
+    """The record of inspect: container and image as the engine tells them. May hold secrets.
+
+    `machine` is the engine's own architecture, in the kernel's words, for a container whose image
+    is gone.
+    """
     record: dict[str, Any] = {"schema": 1, "container": container, "image": image}
+    record["machine"] = machine
     return json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from backupd.engine import Engine, EngineStream, Inspect
 from backupd.image_tar import ExpectedImage, ImageCheck
 from backupd.layout import Kind
 from backupd.manifest import Image
+from backupd.policy import AS_IT_IS
 from backupd.sources import Check, Survey
 
 _OVERHEAD_BYTES = 8 << 20
@@ -22,7 +24,8 @@ class ImageSource:
     reference: str
     platform: str | None = None
     kind = Kind.IMAGE
-    pause = False
+    consistency = AS_IT_IS
+    needs: ClassVar[frozenset[str]] = frozenset()
     spools_first = True
 
     @property
@@ -50,7 +53,8 @@ class BundleSource:
     name: str
     references: tuple[str, ...]
     kind = Kind.BUNDLE
-    pause = False
+    consistency = AS_IT_IS
+    needs: ClassVar[frozenset[str]] = frozenset()
     spools_first = True
 
     def survey(self, engine: Engine) -> Survey:

@@ -29,6 +29,7 @@ from backupd.policy import reference as names
 from backupd.sources import SelectedBy, Source
 from backupd.sources.container import ContainerSource
 from backupd.sources.image import BundleSource, ImageSource
+from backupd.stop_order import dependencies
 
 _SELECTED_BY: dict[type, SelectedBy] = {
     ImageGlob: "pattern",
@@ -163,10 +164,11 @@ def _select_containers(
     where: str,
 ) -> None:
     by_name = {_name_of(summary): summary for summary in containers}
+    needs = _needs(by_name) if selector.stop else {}
     match selector:
-        case ContainerLiteral(name=name, pause=pause):
+        case ContainerLiteral(name=name):
             if name in by_name:
-                selection.add(ContainerSource(name, pause), "name")
+                selection.add(ContainerSource(name, selector, needs.get(name, _NONE)), "name")
             else:
                 selection.missing.append(Missing(Kind.CONTAINER, name, where))
             return
@@ -178,9 +180,23 @@ def _select_containers(
             assert_never(selector)
     found = [name for name in found if not job.excludes_container(name)]
     for name in found:
-        selection.add(ContainerSource(name, selector.pause), _SELECTED_BY[type(selector)])
+        source = ContainerSource(name, selector, needs.get(name, _NONE))
+        selection.add(source, _SELECTED_BY[type(selector)])
     if not found:
         selection.warnings.append(f"{where}: no container matches")
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+def _needs(by_name: dict[str, Inspect]) -> dict[str, frozenset[str]]:
+    """Name → the names of the containers that it depends on."""
+    names_by_id = {summary["Id"]: name for name, summary in by_name.items()}
+    needed = dependencies(list(by_name.values()))
+    return {
+        names_by_id[identity]: frozenset(names_by_id[other] for other in others)
+        for identity, others in needed.items()
+    }
 
 
 def _name_of(summary: Inspect) -> str:

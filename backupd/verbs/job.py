@@ -15,7 +15,8 @@ from backupd.policy import Job, Policy
 from backupd.site import Site
 from backupd.sources.select import Missing, Selection, select
 from backupd.verbs.backup import Outcome, Report, Task, run
-from backupd.verbs.prune import Source
+from backupd.verbs.presence import present as present_sources
+from backupd.verbs.prune import Source, as_listed, literals
 from backupd.verbs.prune_jobs import Order, Present, prune_after
 
 
@@ -59,9 +60,10 @@ def plan_job(site: Site, policy: Policy, name: str) -> JobPlan:
 
 def tasks_of(policy: Policy, name: str, selection: Selection) -> list[Task]:
     """A task for each source that the job selected."""
-    compression = policy.compression_of(policy.jobs[name])
+    job = policy.jobs[name]
+    compression = policy.compression_of(job)
     return [
-        Task(name, source, compression, selection.selected_by[key])
+        Task(name, source, compression, selection.selected_by[key], job.timeout)
         for key, source in selection.sources.items()
     ]
 
@@ -81,15 +83,17 @@ def run_job(site: Site, policy: Policy, name: str, report: Report) -> JobRun:
         )
     outcomes = run(site, plan.tasks, report) if plan.tasks else []
     done = JobRun(name, outcomes, plan.missing)
-    if policy.prune.when == "after":
+    if policy.prune.when == "after" and not site.cancel.is_set():
         _prune(site, policy, done, report)
     return done
 
 
 def _prune(site: Site, policy: Policy, done: JobRun, report: Report) -> None:
     """Prune the job's backups; what failed is left alone. Its troubles never fail the backup."""
-    failed = {(outcome.kind, outcome.name) for outcome in done.outcomes if outcome.error}
-    failed |= {(item.kind, item.name) for item in done.missing}
+    tried = {as_listed(outcome.kind, outcome.name): outcome.error for outcome in done.outcomes}
+    failed = {source for source, error in tried.items() if error is not None}
+    # A literal that is not on the engine was not even tried.
+    failed |= literals(policy.jobs[done.job]) - tried.keys()
     order = Order([done.job], site.now(), failed={done.job: failed})
     try:
         plans, removal = prune_after(site, policy, order, presence(site.engine, report.note))
@@ -106,11 +110,11 @@ def _prune(site: Site, policy: Policy, done: JobRun, report: Report) -> None:
 
 
 def presence(engine: Engine, say: Callable[[str], None]) -> Present:
-    """Tells what a job selects on the engine now; None when the engine cannot be asked."""
+    """Tells what is on the engine now; None when the engine cannot be asked."""
 
     def present(name: str, job: Job) -> Collection[Source] | None:
         try:
-            return select(engine, name, job).sources.keys()
+            return present_sources(engine, name, job)
         except EngineError as error:
             say(f"warning: gone_after does nothing this time: {error}")
             return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from backupd.catalog import RECORD_LIMIT_BYTES, Catalog
 from backupd.engine import Engine, split_tag
-from backupd.errors import DamagedBackup, EngineError
+from backupd.errors import DamagedBackup, EngineError, ObjectMissing
 from backupd.image_tar import loadable
 from backupd.layout import stamp
 from backupd.manifest import Manifest
@@ -60,7 +60,8 @@ def restore_container(
     reference = names.normalise(back.tag or default_tag(manifest))
     for mount in manifest.container.mounts if manifest.container else ():
         say(f"not in this backup: {mount.type} {mount.source} at {mount.destination}")
-    record = _record(catalog, manifest)
+    files_alone = back.by_import and not back.with_config
+    record = None if files_alone else _record(catalog, manifest)
     if record is None and not back.by_import:
         say("this backup has no record of the container's configuration: importing its files only")
     holder = site.engine.find_image(reference)
@@ -138,10 +139,13 @@ def _record(catalog: Catalog, manifest: Manifest) -> Record | None:
     """The record of inspect, whole and unchanged; None where the backup has none."""
     if manifest.record is None:
         return None
-    data = catalog.store.get_bytes(manifest.record.key, limit_bytes=RECORD_LIMIT_BYTES)
+    try:
+        data = catalog.store.get_bytes(manifest.record.key, limit_bytes=RECORD_LIMIT_BYTES)
+    except ObjectMissing:
+        data = b""
     if hashlib.sha256(data).hexdigest() != manifest.record.sha256:
         raise DamagedBackup(
             f"backup {manifest.id} is damaged: its record of inspect {manifest.record.key} is not "
-            "the one that was written; `--no-config --via import` restores the files alone"
+            "the one that was written; `--via import --no-config` restores the files alone"
         )
     return read_record(data)

@@ -16,7 +16,7 @@ from itertools import chain, islice
 from backupd.catalog import Catalog
 from backupd.codec import compressor, decompressed, suffix
 from backupd.engine import EngineStream
-from backupd.errors import EngineError, StoreError
+from backupd.errors import DamagedBackup, EngineError, EngineStalled, ObjectMissing, StoreError
 from backupd.layout import archive_key
 from backupd.manifest import Archive, Manifest
 from backupd.policy import Compression
@@ -57,7 +57,7 @@ def send_archive(
         if source.spools_first:
             require_spool_space(site, survey)
             engine_id = site.engine.version().id
-            stack.enter_context(site.state.queue_for_save(engine_id, "back up"))
+            stack.enter_context(site.state.queue_for_save(engine_id, "back up", site.cancel))
         blocks = stack.enter_context(_opened(site, source, survey))
         reader = ArchiveReader(
             blocks,
@@ -150,7 +150,13 @@ def received(
     stall = site.engine.spec.stall_timeout.total_seconds()
     with ExitStack() as stack:
         stack.enter_context(site.state.reading(archive.id))
-        reader = catalog.store.open(archive.key)
+        try:
+            reader = catalog.store.open(archive.key)
+        except ObjectMissing as error:
+            raise DamagedBackup(
+                f"backup {manifest.id} is damaged: its archive {archive.key} is missing from "
+                f"{catalog.store.url}"
+            ) from error
         stack.callback(reader.close)
         stored = stack.enter_context(
             Prefetched(
@@ -163,12 +169,22 @@ def received(
             )
         )
         plain = verified(
-            decompressed(stored, archive.compression),
+            _decoded(stored, manifest),
             size_bytes=archive.size_bytes,
             sha256=archive.sha256,
             what=f"backup {manifest.id}",
         )
         yield _counted(plain, progress)
+
+
+def _decoded(stored: Iterator[bytes], manifest: Manifest) -> Iterator[bytes]:
+    """The plain bytes; an error in them says whose they are."""
+    try:
+        yield from decompressed(stored, manifest.archive.compression)
+    except DamagedBackup as error:
+        raise DamagedBackup(f"backup {manifest.id} is damaged: {error}") from error
+    except EngineStalled as error:
+        raise StoreError(f"cannot read backup {manifest.id}: {error}") from error
 
 
 def _counted(chunks: Iterator[bytes], progress: Progress) -> Iterator[bytes]:

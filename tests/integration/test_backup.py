@@ -235,7 +235,8 @@ def test_a_manifest_holds_no_environment_and_the_record_beside_the_archive_does(
     holders = [key for key in objects.sizes() if b"swordfish" in objects.read(key)]
 
     assert [True] == [key.endswith(".record.json") for key in holders]
-    assert ["container", "image", "schema"] == sorted(json.loads(objects.read(holders[0])))
+    record = json.loads(objects.read(holders[0]))
+    assert ["container", "image", "machine", "schema"] == sorted(record)
 
 
 def test_a_lost_image_fails_its_backup_and_leaves_the_old_one(

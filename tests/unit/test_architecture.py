@@ -14,12 +14,16 @@ PACKAGE = Path(__file__).parents[2] / "backupd"
 LAYERS = (
     # Pure: values and decisions.
     {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration"}
-    | {"retention", "timeline", "grouping", "prune_guard", "forecast"},
+    | {"retention", "timeline", "grouping", "prune_guard", "forecast"}
+    | {"stop_order", "timetable"},
     # Bytes: pure too, but streaming.
     {"tar", "tar_header", "image_tar", "engine_words", "codec", "zstd_frames", "stream"},
     # Edges: each wraps one outside thing.
-    {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"},
+    {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"}
+    | {"engine_exec", "turns", "history", "history_file"}
+    | {"shipped", "systemd"},
     {"verbs"},
+    {"daemon", "telling", "log", "text"},
     {"cli", "__main__"},
 )
 ONLY_IMPORTER = {
@@ -30,8 +34,10 @@ ONLY_IMPORTER = {
     "yaml": {"config"},
     "cronsim": {"schedule.py"},
     "zstandard": {"codec.py", "zstd_frames.py"},
+    "apprise": {"telling"},
+    "prometheus_client": {"telling"},
     "click": {"cli"},
-    "rich": {"cli"},
+    "rich": {"cli", "text.py"},
 }
 IMPURE = {"os", "socket", "subprocess", "requests", "time", "random", "secrets", "shutil"}
 

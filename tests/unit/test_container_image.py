@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from backupd.errors import DamagedBackup
+from backupd.policy import AS_IT_IS
 from backupd.sources.container import container_facts, is_live, record_of
 from backupd.sources.container_image import Record, changes, image_config, read_record
 
@@ -58,9 +59,10 @@ def test_the_config_names_the_export_as_its_only_layer() -> None:
 
 
 def test_a_record_without_its_image_still_makes_a_config() -> None:
-    one = read_record(record_of({"Config": {"Cmd": ["sh"]}}, None))
+    one = read_record(record_of({"Config": {"Cmd": ["sh"]}}, None, "aarch64"))
 
     assert config_of(one)["config"] == {"Cmd": ["sh"]}
+    assert config_of(one)["architecture"] == "arm64"
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"container": 1, "image": null}', b"\xff"])
@@ -130,7 +132,7 @@ def inspect(**state: Any) -> dict[str, Any]:
 
 
 def test_the_manifests_part_of_a_container_holds_no_environment() -> None:
-    facts = container_facts(inspect(), paused=False)
+    facts = container_facts(inspect(), AS_IT_IS)
 
     assert "hush" not in facts.model_dump_json()
     assert [(m.type, m.source, m.destination) for m in facts.mounts] == [

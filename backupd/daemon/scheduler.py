@@ -1,0 +1,107 @@
+"""What is due now: APScheduler with a trigger of our own, turned by the daemon's loop.
+
+Our trigger follows cron's meaning, which APScheduler's does not. It keeps no job store on disk
+(history knows what was missed) and no pool: what is due is handed to `fire` with every moment that
+passed, late ones included, and whoever is told decides what that means. Nothing is ever dropped for
+being late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.job import Job
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from backupd.timetable import Timetable
+
+LONGEST_GAP = timedelta(days=7)
+
+Fire = Callable[[str, Sequence[datetime]], None]
+"""Told the name of what is due, and each moment since the last time at which it was."""
+
+
+class TimetableTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler 3 has no types
+    """Fires when the timetable says."""
+
+    def __init__(self, timetable: Timetable) -> None:
+        self.timetable = timetable
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """The first moment after the last one, or after now.
+
+        Not further back than `LONGEST_GAP`: a machine that starts with its clock in 1970 and then
+        hears the time would count fifty years of moments one by one.
+        """
+        if previous_fire_time is None:
+            return self.timetable.next_after(now)
+        return self.timetable.next_after(max(previous_fire_time, now - LONGEST_GAP))
+
+
+class _Handing(BaseExecutor):  # type: ignore[misc]
+    """Hands over what is due, and neither limits nor runs anything itself."""
+
+    def __init__(self, fire: Fire) -> None:
+        super().__init__()
+        self._fire = fire
+
+    def submit_job(self, job: Job, run_times: Sequence[datetime]) -> None:
+        self._fire(job.id, run_times)
+
+    def _do_submit_job(self, job: Job, run_times: Sequence[datetime]) -> None:
+        raise NotImplementedError
+
+
+class Scheduler(BaseScheduler):  # type: ignore[misc]
+    """Timetables by name; `turn` fires what is due. Used by one thread."""
+
+    def __init__(self, fire: Fire) -> None:
+        defaults = {"misfire_grace_time": None, "coalesce": False}
+        super().__init__(timezone=UTC, job_defaults=defaults, executors={"default": _Handing(fire)})
+        self.start()
+
+    def wakeup(self) -> None:
+        """Nothing: the daemon's loop turns when it wants to."""
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Fire nothing any more."""
+        super().shutdown(wait)
+
+    def turn(self) -> float | None:
+        """Fire what is due; seconds until something is due again, None if nothing ever is."""
+        seconds: float | None = self._process_jobs()
+        return seconds
+
+    def follow(self, timetables: Mapping[str, Timetable]) -> None:
+        """Follow these timetables from now on.
+
+        One that stays as it was keeps its next moment: a reload at the very moment at which it is
+        due must not lose it.
+        """
+        kept = {job.id: job for job in self.get_jobs()}
+        self.remove_all_jobs()
+        for name, timetable in timetables.items():
+            old = kept.get(name)
+            is_same = old is not None and old.trigger.timetable == timetable
+            self._add(name, timetable, old.next_run_time if old and is_same else None)
+
+    def follow_anew(self, timetables: Mapping[str, Timetable]) -> None:
+        """The same by the clock alone: after it was set back, what was known of it is wrong."""
+        self.remove_all_jobs()
+        self.follow(timetables)
+
+    def next_runs(self) -> list[tuple[str, datetime]]:
+        """What is due next and when, in UTC, the first one first."""
+        return [(job.id, job.next_run_time.astimezone(UTC)) for job in self.get_jobs()]
+
+    def _add(self, name: str, timetable: Timetable, next_run: datetime | None) -> None:
+        more: dict[str, Any] = {} if next_run is None else {"next_run_time": next_run}
+        self.add_job(_nothing, TimetableTrigger(timetable), id=name, **more)
+
+
+def _nothing() -> None:
+    """APScheduler wants something to call; `_Handing` never calls it."""

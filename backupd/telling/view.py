@@ -1,0 +1,38 @@
+"""What those who tell need to know of the daemon that they tell of: asked for, never pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from backupd.history import Past
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a job's schedule promises: its next run, and the usual time between two."""
+
+    next_due: datetime | None = None
+    interval: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonView:
+    """The daemon as its listeners see it. All but `host` may be called from any thread."""
+
+    host: str
+    now: Callable[[], datetime]
+    past_of: Callable[[str], Past]
+    """What the history knows of a job."""
+    pasts: Callable[[], Mapping[str, Past]]
+    """The same for every job that ever ran."""
+    outlooks: Callable[[], Mapping[str, Outlook]]
+    """For every job of the policy in force, those that run by hand only included."""
+    ailment: Callable[[], str]
+    """Why not every job is as fresh as its schedule promises, in a sentence; empty if all are."""
+
+    def last_good_of(self, job: str) -> datetime | None:
+        """When the job's last good run ended."""
+        good = self.past_of(job).last_good
+        return good.ended_at if good else None

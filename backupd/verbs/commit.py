@@ -1,0 +1,117 @@
+"""From an archive to a backup: its record, then its manifest, the last act of every backup.
+
+An unchanged image needs no archive of its own: its manifest names one that is there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from backupd import __version__
+from backupd.errors import BackupdError
+from backupd.layout import BackupKey, backup_key, record_key
+from backupd.manifest import Archive, EngineFacts, Manifest, Record
+from backupd.site import Site
+from backupd.sources import Survey
+from backupd.verbs.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is known of a manifest before its archive."""
+
+    site: Site
+    task: Task
+    taken_at: datetime
+    warnings: list[str] = field(default_factory=list)
+    """What did not stop the backup, found while the source was read."""
+
+    def manifest(
+        self, survey: Survey, archive: Archive, *, record: Record | None = None
+    ) -> Manifest:
+        """The whole manifest."""
+        site, source = self.site, self.task.source
+        version = site.engine.version()
+        key = backup_key(
+            site.host,
+            self.task.job,
+            source.kind,
+            source.name,
+            taken_at=self.taken_at,
+            archive_id=archive.id,
+            size_bytes=archive.size_bytes,
+        )
+        return Manifest(
+            id=key.id,
+            host=site.host,
+            job=self.task.job,
+            kind=source.kind,
+            name=source.name,
+            taken_at=self.taken_at,
+            archive=archive,
+            record=record,
+            images=survey.images,
+            container=survey.container,
+            engine=EngineFacts(
+                id=version.id,
+                version=version.version,
+                api_version=version.api_version,
+                storage_driver=version.storage_driver,
+            ),
+            selected_by=self.task.selected_by,
+            warnings=(*survey.warnings, *self.warnings),
+            made_by=f"backupd {__version__}",
+        )
+
+
+def reuse(
+    site: Site, draft: Draft, survey: Survey, candidates: Sequence[BackupKey]
+) -> Manifest | None:
+    """A committed manifest that names an archive already there; None when none will do.
+
+    Looked at again after the manifest was written: an archive that a prune took away in between
+    takes the manifest with it, and the caller uploads anew.
+    """
+    oldest = draft.taken_at - site.reuse_max_age
+    for candidate in candidates[:3]:
+        try:
+            earlier = site.catalog.manifest(candidate)
+        except BackupdError:
+            continue
+        if earlier.archive.made_at <= oldest or _content(earlier) != survey.content:
+            continue
+        images = survey.images
+        if len(images) == 1:
+            # The tar may be another tag's: restore must know which names stand in it.
+            saved_as = earlier.images[0].saved_as
+            images = (images[0].model_copy(update={"saved_as": saved_as}),)
+        manifest = draft.manifest(replace(survey, images=images), earlier.archive)
+        manifest = manifest.model_copy(update={"reused": True})
+        with site.state.lock_archives(site.host, "back up"):
+            if not site.catalog.archive_is_whole(manifest):
+                continue
+            backup = site.catalog.commit(manifest)
+            if site.catalog.archive_is_whole(manifest):
+                return manifest
+            site.catalog.withdraw(backup)
+    return None
+
+
+def _content(manifest: Manifest) -> str | None:
+    return Survey(0, images=manifest.images, container=manifest.container).content
+
+
+def store_record(site: Site, task: Task, survey: Survey, archive: Archive) -> Record | None:
+    """Put the record of inspect beside the archive, before any manifest can name it."""
+    if survey.record is None:
+        return None
+    key = record_key(site.host, task.source.kind, task.source.name, archive.id)
+    site.store.put_bytes(key, survey.record)
+    return Record(
+        key=key,
+        size_bytes=len(survey.record),
+        sha256=hashlib.sha256(survey.record).hexdigest(),
+    )

@@ -1,0 +1,152 @@
+"""Notifications by the real apprise to a real web server, and `backupd notify --test`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from backupd.policy import Notify
+from backupd.telling.courier import LAST_CALL
+from backupd.telling.editor import Editor
+from backupd.telling.notify import Notifier
+from tests.integration.command import Command
+from tests.servers.receiver import HANG, Receiver
+from tests.unit.runs import FAILED, START, VOICE, run
+
+CANARY = "canary-7431"
+NO_TIME = timedelta(0)
+
+
+@contextmanager
+def notifier(
+    *urls: str, timeout: str = "30s", last_call: timedelta = LAST_CALL
+) -> Iterator[Notifier]:
+    spec = Notify.model_validate({"urls": urls, "timeout": timeout})
+    editor = Editor(spec.when, VOICE, lambda _: None, lambda: START)
+    made = Notifier(spec, editor, pauses_seconds=(0.0, 0.0), last_call=last_call)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_failure_reaches_the_service() -> None:
+    with Receiver() as receiver, notifier(f"json://{receiver.address}/") as made:
+        made.job_ended(run("failed", FAILED), recovered=False)
+
+        sent = receiver.next().json
+
+    assert ("backupd: job nightly failed on web01", "failure") == (sent["title"], sent["type"])
+    assert "- container web: cannot read it" in sent["message"].splitlines()
+
+
+def test_only_the_service_that_refused_is_tried_again() -> None:
+    with Receiver() as good, Receiver(500, 503, 200) as bad:
+        with notifier(f"json://{good.address}/", f"json://{bad.address}/") as made:
+            made.job_ended(run("failed", FAILED), recovered=False)
+            for _ in range(3):
+                bad.next()
+
+        assert 1 == good.requests.qsize()
+        assert bad.requests.empty()
+
+
+def test_a_service_that_hangs_delays_nobody() -> None:
+    with (
+        Receiver(HANG) as receiver,
+        notifier(f"json://{receiver.address}/", timeout="10m", last_call=NO_TIME) as made,
+    ):
+        made.job_ended(run("failed", FAILED), recovered=False)
+        receiver.next()
+        made.job_ended(run("failed", FAILED), recovered=False)
+        made.trouble("policy", "line 3 is wrong")
+        made.close()
+
+        # The first message is held still, yet all of the above came back.
+        assert [] == receiver.hung
+
+
+def test_what_cannot_be_sent_is_logged_without_its_address(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Receiver(401) as receiver:
+        urls = (
+            f"json://user:{CANARY}@{receiver.address}/{CANARY}",
+            f"json://127.0.0.1:1/{CANARY}?+X={CANARY}",
+            f"slack://{CANARY}",
+            f"nosuch://{CANARY}",
+        )
+        with notifier(*urls) as made:
+            made.job_ended(run("failed", FAILED), recovered=False)
+
+    refused = "apprise does not take this address; its wiki shows the form"
+    assert [
+        "cannot send 'backupd: job nightly failed on web01': "
+        "notify.urls[0] (json): the service answered 401; "
+        "notify.urls[1] (json): the service cannot be reached, or did not answer in time; "
+        f"notify.urls[2] (slack): {refused}; notify.urls[3] (nosuch): {refused}"
+    ] == caplog.messages
+    assert CANARY not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_more_than_a_hundred_waiting_messages_are_dropped_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with (
+        Receiver(HANG) as receiver,
+        notifier(f"json://{receiver.address}/", timeout="10m", last_call=NO_TIME) as made,
+    ):
+        made.job_ended(run("failed", FAILED), recovered=False)
+        receiver.next()
+        for _ in range(101):
+            made.job_ended(run("failed", FAILED), recovered=False)
+
+    assert ["dropped a notification: 100 wait already"] == caplog.messages[:1]
+
+
+def policy(*urls: str) -> dict[str, object]:
+    section = {"notify": {"urls": list(urls)}} if urls else {}
+    return {"host": "web01", **section, "jobs": {"nightly": {"images": ["nginx"]}}}
+
+
+def test_the_command_sends_a_test_message(backupd: Command) -> None:
+    with Receiver() as receiver:
+        backupd.write(policy(f"json://{receiver.address}/{CANARY}"))
+        result = backupd("notify", "--test")
+        sent = receiver.next()
+
+    assert (0, "notify.urls[0] (json): sent\n", "") == (result.code, result.stdout, result.stderr)
+    assert "backupd: a test from web01" == sent.json["title"]
+
+
+def test_the_command_tells_who_did_not_take_it(backupd: Command) -> None:
+    with Receiver() as good, Receiver(404) as bad:
+        backupd.write(policy(f"json://{good.address}/", f"json://{bad.address}/{CANARY}"))
+        result = backupd("notify", "--test")
+
+    assert 1 == result.code
+    assert "notify.urls[0] (json): sent\n" == result.stdout
+    assert "backupd: notify.urls[1] (json): not sent: the service answered 404\n" == result.stderr
+
+
+def test_the_command_needs_addresses(backupd: Command) -> None:
+    backupd.write(policy())
+
+    result = backupd("notify", "--test")
+
+    assert (2, "backupd: cannot send a test: the policy has no 'notify'; add its urls there\n") == (
+        result.code,
+        result.stderr,
+    )
+
+
+def test_the_specification_shows_no_address() -> None:
+    spec = Notify(urls=(SecretStr(f"slack://{CANARY}"),))
+
+    assert CANARY not in repr(spec)
