@@ -25,6 +25,10 @@ test: lint ## check everything: format, lint, types, and all tests with a real e
 test-systemd: $(READY) ## install and run backupd under a real systemd, booted in a container (as root)
 	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/systemd $(PYTEST_ARGS)
 
+.PHONY: test-faults
+test-faults: $(READY) ## kill backupd at each step and at random moments; nothing may stay broken (as root)
+	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/faults $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: $(READY) ## check format, lint and types only
 	$(BIN)/ruff format --check

@@ -3,60 +3,57 @@
 An entry is on disk, synced, before the act that it undoes, and goes away only after the undoing
 was seen to work. `replay` undoes what a dead process left; it takes the source's lock first, so a
 running backup's own pause is left alone. Only containers that we paused or stopped are ever
-touched: by id, since a name may name another one by then.
+touched: by id, since a name may name another one by then. The engine goes on with what a dead
+process asked it for, so an act that may still come is waited for.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backupd import half_imports
 from backupd.engine import ANSWER_TIMEOUT_SECONDS, Engine, Inspect
 from backupd.engine_exec import Command, run_inside
 from backupd.errors import AlreadyRunning, BackupdError, EngineError, EngineUnreachable, NotFound
+from backupd.journal_file import (
+    AFTER,
+    FOLDER,
+    PAUSE,
+    STOP,
+    Entry,
+    forget_partials,
+    path_of,
+    read,
+    write,
+)
 from backupd.layout import Kind
 from backupd.state import StateDir
 from backupd.stream import Cancel
 
-PAUSE, STOP, AFTER = "pause", "stop", "after"
 _ACTS = (PAUSE, STOP, AFTER)
 """In the order in which they are undone: a command needs a container that runs."""
 
 _USUAL_STOP_SECONDS = 10.0
 """What the engine gives a container that names no stop timeout of its own."""
 _LONGEST_STOP_SECONDS = 3600.0
+_PAUSE_SECONDS = 10.0
+"""How long after it was written down a pause that a dead process asked for may still come."""
 _KILL_SECONDS = 15.0
 """How long the engine's own SIGKILL, after the stop timeout, may take."""
 _START_ATTEMPTS = 3
 _LOOK_SECONDS = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing to undo."""
-
-    act: str
-    container_id: str
-    container_name: str
-    engine_id: str
-    started_at: str = ""
-    """Of a stopped container: when it was last started before, in the engine's words."""
-    stopped_by: float = 0.0
-    """Of a stopped container: Unix time by which a stop that was asked for has happened."""
-    commands: Sequence[Command] = ()
-    """What is to run inside the container when it goes on."""
-
-
 @contextmanager
 def paused(state: StateDir, engine: Engine, container_id: str, name: str) -> Iterator[None]:
     """The container is paused inside, and goes on afterwards whatever happens."""
     entry = Entry(PAUSE, container_id, name, engine.version().id)
-    path = _write(state, entry)
+    # Only for who comes after our death: we ourselves hear whether it happened.
+    path = write(state, replace(entry, done_by=time.time() + _PAUSE_SECONDS))
     with _undone(engine, entry, path):
         try:
             engine.pause(container_id)
@@ -83,9 +80,9 @@ def stopped(state: StateDir, engine: Engine, container_id: str, name: str) -> It
         name,
         engine.version().id,
         started_at=str(found["State"].get("StartedAt")),
-        stopped_by=time.time() + timeout_seconds + _KILL_SECONDS,
+        done_by=time.time() + timeout_seconds + _KILL_SECONDS,
     )
-    path = _write(state, entry)
+    path = write(state, entry)
     with _undone(engine, entry, path):
         if not engine.stop(container_id, timeout_seconds + ANSWER_TIMEOUT_SECONDS):
             path.unlink()  # it had ended by itself, or by somebody else: not ours to start
@@ -100,7 +97,7 @@ def owing(
 
     The entry holds the commands themselves, since the policy may have changed by then.
     """
-    path = _write(state, Entry(AFTER, *container, engine.version().id, commands=commands))
+    path = write(state, Entry(AFTER, *container, engine.version().id, commands=commands))
     try:
         yield
     finally:
@@ -135,16 +132,12 @@ def _undone(engine: Engine, entry: Entry, path: Path) -> Iterator[None]:
         try:
             _finish(engine, entry, path)
         except BackupdError as failure:
-            error.add_note(f"and it may still be {_left(entry)}; {_SEEN_TO}: {failure}")
+            error.add_note(f"and it may still be {entry.left}; {_SEEN_TO}: {failure}")
         raise
     _finish(engine, entry, path)
 
 
 _SEEN_TO = "the next backup sees to it"
-
-
-def _left(entry: Entry) -> str:
-    return "paused" if entry.act == PAUSE else "stopped"
 
 
 def _finish(engine: Engine, entry: Entry, path: Path) -> None:
@@ -154,61 +147,76 @@ def _finish(engine: Engine, entry: Entry, path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def replay(state: StateDir, engine: Engine, say: Callable[[str], None]) -> None:
+def replay(state: StateDir, engine: Engine, say: Callable[[str], None], cancel: Cancel) -> None:
     """Undo what dead processes left on this engine; `say` gets a sentence for each.
 
-    What the engine refuses to undo stays written down. Raises EngineUnreachable.
+    What the engine refuses to undo stays written down, and so does a command that `cancel` cut off.
+    Raises EngineUnreachable, Cancelled.
     """
-    folder = state.folder("journal")
+    folder = state.folder(FOLDER)
+    forget_partials(folder)
     for act in _ACTS:
         for path in sorted(folder.glob(f"{act}-*.json")):
-            entry = _read(path)
+            entry = read(path)
             if entry is None or entry.engine_id != engine.version().id:
                 continue
             try:
                 with state.lock_source(Kind.CONTAINER, entry.container_name, "recover"):
-                    _recover(engine, entry, path, say)
+                    _recover(engine, entry, path, _Told(say, cancel))
             except AlreadyRunning:
                 continue
             except EngineUnreachable:
                 raise
             except EngineError as error:
                 say(
-                    f"warning: container {entry.container_name!r} was left {_left(entry)} by a "
+                    f"warning: container {entry.container_name!r} was left {entry.left} by a "
                     f"backup that died, and may still be; {_SEEN_TO}: {error}"
                 )
+    half_imports.remove(state, engine, say)
 
 
-def _recover(engine: Engine, entry: Entry, path: Path, say: Callable[[str], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Who hears of a recovery, and who may end it."""
+
+    say: Callable[[str], None]
+    cancel: Cancel
+
+
+def _recover(engine: Engine, entry: Entry, path: Path, told: _Told) -> None:
     if not path.exists():
         return  # its own process came to an end while we waited for the lock
     if entry.act == AFTER:
-        if any(_path(path.parent, act, entry.container_id).exists() for act in (PAUSE, STOP)):
+        if any(path_of(path.parent, act, entry.container_id).exists() for act in (PAUSE, STOP)):
             return
-        _run_owed(engine, entry, say)
+        _run_owed(engine, entry, told)
     elif undo(engine, entry):
-        say(
-            f"container {entry.container_name!r} was left {_left(entry)} by a backup that died; "
+        told.say(
+            f"container {entry.container_name!r} was left {entry.left} by a backup that died; "
             "it goes on now"
         )
     path.unlink(missing_ok=True)
 
 
-def _run_owed(engine: Engine, entry: Entry, say: Callable[[str], None]) -> None:
+def _run_owed(engine: Engine, entry: Entry, told: _Told) -> None:
     """Run each command once, whatever becomes of the others."""
-    what = f"container {entry.container_name!r}: a backup that died had not run after"
     for index, command in enumerate(entry.commands):
+        what = f"container {entry.container_name!r}:"
+        after, limit = f"after[{index}]", f"{command.timeout_seconds:g} s"
+        told.say(
+            f"{what} a backup that died had not run {after}; it is run now, for {limit} at most"
+        )
         try:
-            ended = run_inside(engine, entry.container_id, command, Cancel())
+            ended = run_inside(engine, entry.container_id, command, told.cancel)
         except NotFound:
             return
         except EngineUnreachable:
             raise
         except EngineError as error:
-            say(f"warning: {what}[{index}], and it cannot be run now: {error}")
+            told.say(f"warning: {what} {after} cannot be run now: {error}")
             continue
         code = "did not end in its time" if ended.exit_code is None else f"gave {ended.exit_code}"
-        say(f"{what}[{index}]; it was run now and {code}")
+        told.say(f"{what} {after} {code}")
 
 
 def undo(engine: Engine, entry: Entry) -> bool:
@@ -216,12 +224,23 @@ def undo(engine: Engine, entry: Entry) -> bool:
     try:
         if entry.act == STOP:
             return _start_again(engine, entry)
-        if not engine.inspect_state(entry.container_id)["State"].get("Paused"):
+        if not _is_paused(engine, entry):
             return False
         engine.unpause(entry.container_id)
     except NotFound:
         return False
     return True
+
+
+def _is_paused(engine: Engine, entry: Entry) -> bool:
+    """Whether it is paused, now or within the time in which the pause may still come."""
+    while True:
+        state = engine.inspect_state(entry.container_id)["State"]
+        if state.get("Paused") or not state.get("Running"):
+            return bool(state.get("Paused"))
+        if not 0 < entry.done_by - time.time() <= _PAUSE_SECONDS:
+            return False
+        time.sleep(_LOOK_SECONDS)
 
 
 def _start_again(engine: Engine, entry: Entry) -> bool:
@@ -256,45 +275,8 @@ def _runs(engine: Engine, entry: Entry) -> bool:
         state = engine.inspect_state(entry.container_id)["State"]
         if not state.get("Running"):
             return False
-        left_seconds = entry.stopped_by - time.time()
+        left_seconds = entry.done_by - time.time()
         is_as_before = state.get("StartedAt") == entry.started_at
         if not is_as_before or not 0 < left_seconds < _LONGEST_STOP_SECONDS + _KILL_SECONDS:
             return True
         time.sleep(_LOOK_SECONDS)
-
-
-def _path(folder: Path, act: str, container_id: str) -> Path:
-    return folder / f"{act}-{container_id[:32]}.json"
-
-
-def _write(state: StateDir, entry: Entry) -> Path:
-    folder = state.folder("journal")
-    path = _path(folder, entry.act, entry.container_id)
-    partial = path.with_suffix(".partial")
-    # A command may hold a password: nobody else reads it here.
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        json.dump(asdict(entry), file)
-        file.flush()
-        os.fsync(file.fileno())
-    state.hand_over(partial)
-    partial.replace(path)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return path
-
-
-def _read(path: Path) -> Entry | None:
-    """The entry, or None for a file that no run of ours completed."""
-    try:
-        told = json.loads(path.read_bytes())
-        commands = tuple(
-            Command(tuple(one["argv"]), one["user"], one["timeout_seconds"])
-            for one in told.pop("commands", ())
-        )
-        return Entry(**told, commands=commands)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import time
@@ -24,6 +25,10 @@ from backupd.errors import AlreadyRunning, UsageError
 from backupd.layout import Kind, segment
 from backupd.stream import Cancel
 
+LOGGER = logging.getLogger(__name__)
+
+_SILENT_SECONDS = 10.0
+"""How long one waits for another's work without a word."""
 _APPLICATION = b"backupd: the machine that writes below a host's prefix"
 
 
@@ -76,10 +81,12 @@ class StateDir:
             yield
 
     @contextmanager
-    def lock_archives(self, host: str, verb: str) -> Iterator[None]:
-        """Hold off, on this machine, whatever else commits to or deletes archives of `host`."""
-        name, what = f"archives-{segment(host)}", f"the archives of {host!r}"
-        with self._locked(name, verb, what, fcntl.LOCK_EX, wait=_WAIT):
+    def lock_archives(self, host: str, verb: str, cancel: Cancel) -> Iterator[None]:
+        """Hold off, on this machine, whatever else commits to or deletes archives of `host`.
+
+        Waits for its turn. Raises Cancelled.
+        """
+        with self._turn(f"archives-{segment(host)}", verb, f"the archives of {host!r}", cancel):
             yield
 
     @contextmanager
@@ -88,14 +95,24 @@ class StateDir:
 
         Raises Cancelled.
         """
-        name = f"save-{segment(engine_id or 'engine')}"
+        with self._turn(f"save-{segment(engine_id or 'engine')}", verb, "a save", cancel):
+            yield
+
+    @contextmanager
+    def _turn(self, name: str, verb: str, what: str, cancel: Cancel) -> Iterator[None]:
+        """Hold a lock that is waited for, with a word in the log when that takes long."""
+        told_at = time.monotonic() + _SILENT_SECONDS
         with ExitStack() as stack:
             # No blocking flock, which can take hours here: it would see no flag in a thread.
             while True:
-                with suppress(AlreadyRunning):
-                    stack.enter_context(self._locked(name, verb, "a save", fcntl.LOCK_EX))
+                try:
+                    stack.enter_context(self._locked(name, verb, what, fcntl.LOCK_EX))
                     break
-                cancel.raise_if_set()
+                except AlreadyRunning as error:
+                    cancel.raise_if_set()
+                    if time.monotonic() > told_at:
+                        told_at = float("inf")
+                        LOGGER.warning("waiting: %s", error)
             yield
 
     def is_source_busy(self, key: str) -> bool:
@@ -105,9 +122,9 @@ class StateDir:
         return path.exists() and not _is_free(path)
 
     @contextmanager
-    def lock_absences(self) -> Iterator[None]:
-        """Wait for the turn to change what is known of absent sources."""
-        with self._locked("absences", "prune", "absent sources", fcntl.LOCK_EX, wait=_WAIT):
+    def lock_absences(self, cancel: Cancel) -> Iterator[None]:
+        """Wait for the turn to change what is known of absent sources. Raises Cancelled."""
+        with self._turn("absences", "prune", "absent sources", cancel):
             yield
 
     @contextmanager
@@ -128,7 +145,7 @@ class StateDir:
         """The ids of archives that restores on this machine hold; forgets restores that died."""
         held = set()
         for path in self.folder("locks").glob("reading-*-*-*-*.lock"):
-            if _forgotten(path):
+            if forgotten(path):
                 continue
             held.add("-".join(path.name.split("-")[1:3]))
         return frozenset(held)
@@ -154,18 +171,27 @@ class StateDir:
         """A sign of life of this process, which goes with it however it ends."""
         token = f"{os.getpid()}-{secrets.token_hex(6)}"
         path = self.folder("locks") / f"alive-{token}.lock"
-        handle = self._open_taken(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = self._open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert handle is not None, "nobody else knows this name yet"  # noqa: S101 - for mypy
         return Lease(token, path, handle)
 
     def is_leased(self, token: str) -> bool:
         """Whether the process that took the lease still lives."""
-        return bool(token) and not _forgotten(self.path / "locks" / f"alive-{token}.lock")
+        return bool(token) and not forgotten(self.path / "locks" / f"alive-{token}.lock")
 
     def forget_dead(self) -> None:
         """Remove the leases of processes that died."""
         for path in self.folder("locks").glob("alive-*.lock"):
-            _forgotten(path)
+            forgotten(path)
+
+    def open_taken(self, path: Path, *, mode: int) -> int:
+        """A file of the directory, open and locked: while it is, `forgotten` leaves it alone.
+
+        One that is there is opened as it is. Raises UsageError.
+        """
+        handle = self._open_locked(path, fcntl.LOCK_EX | _WAIT, mode)
+        assert handle is not None, "whoever waits gets it"  # noqa: S101 - for mypy
+        return handle
 
     def machine_id(self) -> str:
         """A stable name for this machine that does not tell /etc/machine-id (machine-id(5))."""
@@ -186,7 +212,7 @@ class StateDir:
         self, name: str, verb: str, what: str, mode: int, *, wait: int = fcntl.LOCK_NB
     ) -> Iterator[None]:
         path = self.folder("locks") / f"{name}.lock"
-        handle = self._open_taken(path, mode | wait)
+        handle = self._open_locked(path, mode | wait)
         if handle is None:
             raise AlreadyRunning(
                 f"cannot {verb} {what}: {_holder(path)} works on it; wait for it to end"
@@ -199,11 +225,11 @@ class StateDir:
         finally:
             os.close(handle)
 
-    def _open_taken(self, path: Path, operation: int) -> int | None:
+    def _open_locked(self, path: Path, operation: int, mode: int = 0o660) -> int | None:
         """The lock's file, open and locked; None when another holds it. Raises UsageError."""
         while True:
             try:
-                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
                 self.hand_over(handle)
             except OSError as error:
                 raise UsageError(
@@ -262,8 +288,8 @@ def _is_free(path: Path) -> bool:
     return True
 
 
-def _forgotten(path: Path) -> bool:
-    """Remove a lock that nobody holds; whether it is gone."""
+def forgotten(path: Path) -> bool:
+    """Remove a file that nobody has locked; whether it is gone."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

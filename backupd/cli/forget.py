@@ -58,10 +58,11 @@ def pin(session: Session, ids: tuple[str, ...], *, note: str) -> None:
     \b
     Example: backupd pin 3f2ab91c04d7 --note "before the migration"
     """
+    from backupd.stream import Cancel
     from backupd.verbs.remove import PINNED
 
     # Under the lock of what removes: a backup that is found here is not removed meanwhile.
-    with session.state.lock_archives(session.host, "pin"):
+    with session.state.lock_archives(session.host, "pin", Cancel()):
         for backup in _find(session, ids):
             session.store.put_bytes(backup.state_key(PINNED), note.encode())
             click.echo(f"pinned {backup.id}")

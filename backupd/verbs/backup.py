@@ -37,13 +37,15 @@ Lane = Sequence[Unit]
 
 
 def run(site: Site, tasks: Sequence[Task], report: Report) -> list[Outcome]:
-    """Back up every task; an outcome for each, in the order of `tasks`.
+    """Undo what dead runs left, then back up every task; an outcome for each, in their order.
 
     On Ctrl-C, and when `site.cancel` is set, everything under way is undone first. Raises
     EngineError or StoreError only before any work: when the engine or the store is not there at
     all, or when the host's prefix belongs to another machine.
     """
-    journal.replay(site.state, site.engine, report.note)
+    journal.replay(site.state, site.engine, report.note, site.cancel)
+    if not tasks:
+        return []
     site.catalog.claim(site.state.machine_id(), site.now())
     past = Past(site.catalog.backups())
     site.engine.version()  # asked once, before several threads would ask

@@ -46,9 +46,10 @@ class JobRun:
 
     @property
     def only_busy(self) -> bool:
-        """Whether nothing failed but that someone else is at work on the same sources."""
-        failed = [outcome.error for outcome in self.outcomes if outcome.error is not None]
-        return not self.missing and all(isinstance(error, AlreadyRunning) for error in failed)
+        """Whether nothing was done, since someone else is at work on every one of the sources."""
+        errors = [outcome.error for outcome in self.outcomes]
+        is_busy = all(isinstance(error, AlreadyRunning) for error in errors)
+        return bool(errors) and is_busy and not self.missing
 
 
 def plan_job(site: Site, policy: Policy, name: str) -> JobPlan:
@@ -81,7 +82,7 @@ def run_job(site: Site, policy: Policy, name: str, report: Report) -> JobRun:
             f"cannot back up {item.kind} {item.name!r}: it is not on this engine; "
             f"check {item.where}"
         )
-    outcomes = run(site, plan.tasks, report) if plan.tasks else []
+    outcomes = run(site, plan.tasks, report)  # also without a task: it undoes what dead runs left
     done = JobRun(name, outcomes, plan.missing)
     if policy.prune.when == "after" and not site.cancel.is_set():
         _prune(site, policy, done, report)

@@ -15,6 +15,7 @@ from backupd.layout import BackupKey, Kind
 from backupd.policy import Job
 from backupd.sources.select import references_of, select
 from backupd.state import StateDir
+from backupd.stream import Cancel
 from backupd.verbs.prune import Source, as_listed
 
 _FILE = "gone.json"
@@ -57,9 +58,9 @@ def absences(
     }
 
 
-def remember(state: StateDir, job: str, absent: Mapping[Source, datetime]) -> None:
-    """Keep what was noticed of a job's sources, in place of what was known of them before."""
-    with state.lock_absences():
+def remember(state: StateDir, job: str, absent: Mapping[Source, datetime], cancel: Cancel) -> None:
+    """Keep what was noticed of a job's sources, in place of what was known. Raises Cancelled."""
+    with state.lock_absences(cancel):
         others = {
             label: since for label, since in _read(state).items() if not label.startswith(f"{job}/")
         }

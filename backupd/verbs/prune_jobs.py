@@ -145,7 +145,7 @@ def _terms(
         if there is not None:
             absent = absences(site.state, name, backups, there, order.now)
             if not order.only_look:
-                remember(site.state, name, absent)
+                remember(site.state, name, absent, site.cancel)
     return Terms(
         rules,
         ZoneInfo(policy.zone_of(job)),

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from backupd import half_imports
 from backupd.catalog import RECORD_LIMIT_BYTES, Catalog
 from backupd.engine import Engine, split_tag
 from backupd.errors import DamagedBackup, EngineError, ObjectMissing
@@ -74,7 +75,9 @@ def restore_container(
         with received(site, catalog, manifest, progress) as chunks:
             if back.by_import or record is None:
                 kept = record if back.with_config else None
-                _import(site.engine, chunks, reference, kept, back.options, message, say)
+                layer = f"sha256:{manifest.archive.sha256}"
+                with half_imports.noted(site.state, site.engine, message=message, layer=layer):
+                    _import(site.engine, chunks, reference, kept, back.options, message, say)
             else:
                 tar = _around(chunks, manifest, record, reference, message)
                 for line in site.engine.load(tar, platform=back.options.platform):

@@ -96,8 +96,12 @@ def image_ids(api: docker.APIClient) -> set[str]:
 
 def files_of(api: docker.APIClient, container: str) -> dict[str, FileFacts]:
     """The files of a container by their paths, as the engine exports them."""
-    exported = io.BytesIO(b"".join(api.export(container)))
-    with tarfile.open(fileobj=exported) as tar:
+    return files_in(exported(api, container))
+
+
+def files_in(tar_bytes: bytes) -> dict[str, FileFacts]:
+    """The files of a tar by their paths."""
+    with tarfile.open(fileobj=io.BytesIO(tar_bytes)) as tar:
         return {member.name: _facts(tar, member) for member in tar}
 
 

@@ -20,6 +20,7 @@ LAYERS = (
     {"tar", "tar_header", "image_tar", "engine_words", "codec", "zstd_frames", "stream"},
     # Edges: each wraps one outside thing.
     {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"}
+    | {"journal_file", "half_imports"}
     | {"engine_exec", "turns", "history", "history_file"}
     | {"shipped", "systemd"},
     {"verbs"},
