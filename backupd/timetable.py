@@ -91,11 +91,15 @@ def judge(timetable: Timetable, facts: Facts, now: datetime) -> tuple[Freshness,
 
     The first due moment after the newest good run ended (or after the schedule was taken up, if
     that was later) must not have passed. It is given `TOLERANCE` for a run to begin, and a run that
-    began in time may go on until the next due moment; one that failed is given nothing.
+    began in time may go on until the next due moment; one that failed is given nothing. A new
+    schedule makes nothing fresh: a job that failed before it was taken up is late until it
+    succeeds.
     """
     reference = max((t for t in (facts.since, facts.good_until) if t is not None), default=None)
     if reference is None:
         return Freshness.UNKNOWN, None
+    if _failed_before(facts):
+        return Freshness.LATE, facts.failed_at
     due = timetable.next_after(reference)
     if due > now:
         return Freshness.FRESH, None
@@ -106,3 +110,11 @@ def judge(timetable: Timetable, facts: Facts, now: datetime) -> tuple[Freshness,
     if not has_failed and now < due + TOLERANCE:
         return Freshness.FRESH, due
     return Freshness.LATE, due
+
+
+def _failed_before(facts: Facts) -> bool:
+    """Whether the newest run failed before the schedule was taken up, with no good one since."""
+    since, failed_at, good = facts.since, facts.failed_at, facts.good_until
+    if since is None or failed_at is None or facts.running_since is not None:
+        return False
+    return failed_at < since and (good is None or good < failed_at)

@@ -24,6 +24,12 @@ class Turns:
         self._busy: set[object] = set()
         self._changed = threading.Condition()  # re-entrant: a signal handler may cancel
 
+    def allow(self, parallel: int) -> None:
+        """Let so many be held at a time from now on; none that is held is taken away."""
+        with self._changed:
+            self.parallel = parallel
+            self._changed.notify_all()
+
     @contextmanager
     def turn(self, sources: Collection[object], cancel: Cancel) -> Iterator[bool]:
         """Hold a turn inside, and be the only one at work on `sources`.

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from backupd.timetable import Timetable
 
 
+_YEARS = range(1970, 9001)
+"""Beyond lie moments of which some zones' local times cannot be written."""
+
+
 @click.command(name="next")
 @click.option(
     "-n", "count", type=click.IntRange(1, 10_000), default=10, help="How many runs; default 10."
@@ -95,4 +99,6 @@ def _moment(session: Session, text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise click.UsageError(f"--from {text!r} is not a time: write 2027-01-01T03:00") from error
+    if moment.year not in _YEARS:
+        raise click.UsageError(f"--from {text!r}: the year must be from 1970 to 9000")
     return moment if moment.tzinfo else moment.replace(tzinfo=session.zone)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from backupd.site import Site
     from backupd.state import StateDir
     from backupd.stores import Store
+    from backupd.turns import Turns
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
 
@@ -105,16 +106,22 @@ class Session:
     def site(self) -> Site:
         """All of the above."""
         from backupd.site import Site
-        from backupd.turns import Turns
 
         policy = self.optional_policy
         site = Site(self.host, self.engine, self.store, self.state, lambda: datetime.now(UTC))
         if policy is not None:
             from dataclasses import replace
 
-            turns = Turns(policy.parallel)
-            site = replace(site, reuse_max_age=policy.reuse_max_age, turns=turns)
+            self.turns.allow(policy.parallel)
+            site = replace(site, reuse_max_age=policy.reuse_max_age, turns=self.turns)
         return site
+
+    @cached_property
+    def turns(self) -> Turns:
+        """How many sources are read at a time, in all that this process does."""
+        from backupd.turns import Turns
+
+        return Turns()
 
     @property
     def zone(self) -> ZoneInfo:

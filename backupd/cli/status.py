@@ -73,7 +73,8 @@ def _here(session: Session, *, as_json: bool) -> bool:
     now = datetime.now(UTC)
     found = _standings(session, state, wrong, now)
     daemon = statefile.read(state) if state.has_daemon() else None
-    is_fine = all(one.is_fine for one in found)
+    # By a policy that is wrong and a history that knows no job, nothing is known to be fresh.
+    is_fine = bool(found) and all(one.is_fine for one in found)
     if as_json:
         row: dict[str, Any] = {
             "fresh": is_fine,

@@ -1,6 +1,9 @@
 """The daemon: runs the policy's jobs by their schedules, for months, and survives what happens.
 
-    loop       signals, reload, the scheduler's turns, the watchdog     the main thread
+    loop       reload, stop, the scheduler's turns, the watchdog        the main thread
+    signals    become acts of the loop            clock      was it set back?
+    in_force   the policy, and what becomes of it at a reload
+    ledger     what was missed, skipped, interrupted, and how runs ended
     scheduler  APScheduler with our own trigger: what is due now
     runs       one thread for each run; no job beside itself; timeouts
     recovery   what the last daemon left; waiting for engine and store at boot

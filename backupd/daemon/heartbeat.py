@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from backupd import __version__
-from backupd.daemon.generation import Generation
+from backupd.daemon.generation import Generation, give_memory_back
 from backupd.errors import BackupdError
 from backupd.history import History
 from backupd.layout import status_key
@@ -56,6 +56,7 @@ class Heartbeat:
                 LOGGER.warning("cannot write this host's status into the store: %s", error)
             except Exception:
                 LOGGER.exception("cannot write this host's status, by a fault of backupd")
+            give_memory_back()
 
     def _take(self) -> bool:
         with self._lock:

@@ -33,15 +33,22 @@ class InForce:
         try:
             loaded = self._source.read()
             self._require_same_place(loaded)
+            generation = self._generation(loaded)
         except PolicyError as error:
-            self.error, self._error_at = str(error), datetime.now(UTC)
-            LOGGER.error("the old policy goes on: %s", "; ".join(self.error.splitlines()))
-            return False
+            return self._keep(str(error))
+        except Exception as error:  # a fault of ours must not end a daemon that works
+            LOGGER.exception("cannot read the new policy, by a fault of backupd")
+            return self._keep(f"{self._source.path}: internal error: {error!r}")
         self._warn(loaded)
-        self.generation = self._generation(loaded)
+        self.generation = generation
         self._read_at, self._modified_at = datetime.now(UTC), self._modified()
         self.error, self._error_at = "", None
         return True
+
+    def _keep(self, error: str) -> bool:
+        self.error, self._error_at = error, datetime.now(UTC)
+        LOGGER.error("the old policy goes on: %s", "; ".join(error.splitlines()))
+        return False
 
     @property
     def shown(self) -> PolicyInForce:

@@ -11,7 +11,7 @@ from backupd.daemon.generation import Generation
 from backupd.daemon.listeners import Listeners
 from backupd.errors import UsageError
 from backupd.history import PRUNE, History, Past, Promise, RunRecord
-from backupd.timetable import Timetable, missed
+from backupd.timetable import ATTEMPTS, TOLERANCE, Timetable, missed
 
 LOGGER = logging.getLogger(__name__)
 
@@ -50,18 +50,30 @@ class Ledger:
         self._history.take_up(generation.promises(now))
 
     def missed_runs(self, generation: Generation, now: datetime) -> dict[str, datetime]:
-        """Job → when a run was due that never came; for jobs that want to catch up.
+        """Job → when a run was due that never came, of those that are to run now.
 
-        To be asked before `take_up`: a schedule that was changed meanwhile has promised nothing.
+        A job that does not want to catch up runs if it is still in time; otherwise its missed run
+        is recorded as skipped, once. What counts is the schedule that was promised, so this is to
+        be asked before `take_up`: one that was changed meanwhile has promised nothing.
         """
         pasts, promises = self._pasts(), self._promises()
         found = {}
         for job, timetable in generation.timetables.items():
-            if job != PRUNE and not generation.policy.jobs[job].catch_up:
+            past = pasts.get(job, Past())
+            if past.interruptions >= ATTEMPTS:
+                LOGGER.warning(
+                    "job %s was interrupted %d times in a row: it waits for its next moment",
+                    job,
+                    past.interruptions,
+                )
+            wants = job == PRUNE or generation.policy.jobs[job].catch_up
+            due = _missed(past, promises.get(job), now, heeds_skips=not wants)
+            if due is None:
                 continue
-            due = _missed(timetable, pasts.get(job, Past()), promises.get(job), now)
-            if due is not None:
+            if wants or _is_in_time(timetable, now):
                 found[job] = due
+            else:
+                self.skipped(job, [due], "nothing ran it in time, and catch_up is false", now)
         return found
 
     def started(self, job: str, at: datetime) -> None:
@@ -80,10 +92,12 @@ class Ledger:
         LOGGER.log(level, "job %s ended: %s", record.job, ending_words(record))
         self._listeners().job_ended(record, recovered=recovered)
 
-    def skipped(self, job: str, due: Sequence[datetime], note: str) -> None:
+    def skipped(
+        self, job: str, due: Sequence[datetime], note: str, seen_at: datetime | None = None
+    ) -> None:
         """A run that was due is not begun: logged, recorded and told."""
         LOGGER.warning("job %s is skipped, due at %s: %s", job, due[-1].isoformat(), note)
-        record = RunRecord(job, due[-1], due[-1], "skipped", (), note)
+        record = RunRecord(job, due[-1], seen_at or due[-1], "skipped", (), note)
         self._history.add(record)
         self._listeners().job_ended(record, recovered=False)
 
@@ -109,14 +123,24 @@ def ending_words(record: RunRecord) -> str:
 
 
 def _missed(
-    timetable: Timetable, past: Past, promise: Promise | None, now: datetime
+    past: Past, promise: Promise | None, now: datetime, *, heeds_skips: bool
 ) -> datetime | None:
-    if past.last is not None and past.last.state == "running":
-        return None  # a person runs it by hand just now
-    ended = past.last_ended.ended_at if past.last_ended else None
-    since = promise.since if promise else None
-    seen = max((moment for moment in (ended, since) if moment is not None), default=None)
+    """When the first run was due, by the schedule that was promised, that never came."""
+    if promise is None or (past.last is not None and past.last.state == "running"):
+        return None  # by that one a person runs it by hand just now
+    try:
+        timetable = promise.timetable
+    except ValueError:  # this machine lost the time zone
+        return None
+    known = [past.last_ended, past.last_skipped if heeds_skips else None]
+    moments = [record.ended_at for record in known if record and record.ended_at]
+    seen = max([*moments, promise.since])
     return missed(timetable, seen=seen, now=now, interruptions=past.interruptions)
+
+
+def _is_in_time(timetable: Timetable, now: datetime) -> bool:
+    """Whether the job was due so lately that a run is in time."""
+    return timetable.next_after(now - TOLERANCE) <= now
 
 
 def _is_ailing(past: Past) -> bool:

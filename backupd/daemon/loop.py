@@ -3,6 +3,7 @@
 Everything that changes what the daemon is happens here, in the main thread, one act after another:
 signal handlers and run threads only put acts into the inbox. So nothing here may wait for an
 engine, a store or a listener. Each turn of the loop feeds the watchdog, and nothing else does.
+A fault in this thread ends the daemon: half alive it would look well and back up nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from enum import Enum, auto
 
+from backupd.daemon.clock import ClockWatch
 from backupd.daemon.generation import Generation, Source, give_memory_back
 from backupd.daemon.heartbeat import Heartbeat
 from backupd.daemon.in_force import InForce
@@ -26,6 +28,8 @@ from backupd.daemon.runs import Running, Runs
 from backupd.daemon.scheduler import Scheduler
 from backupd.daemon.sd_notify import ServiceManager
 from backupd.daemon.showing import Showing
+from backupd.daemon.signals import Act, heed
+from backupd.daemon.stopping import CANCEL_PATIENCE, Stopping
 from backupd.history import PRUNE, History
 from backupd.state import StateDir
 from backupd.timetable import TOLERANCE
@@ -35,13 +39,20 @@ LOGGER = logging.getLogger(__name__)
 LONGEST_TURN_SECONDS = 60.0
 """The loop looks at the clock so often at least: it may be set while the loop sleeps."""
 BUSY_TURN_SECONDS = 1.0
-CANCEL_PATIENCE_SECONDS = 20.0
-"""How long cancelled runs may take to undo what they did."""
 LAST_WORDS_SECONDS = 5.0
-CLOCK_STEP_SECONDS = 60.0
 
-Act = Callable[[], object]
 ListenersOf = Callable[[Generation, History], Sequence[Listener]]
+
+
+class Ended(Enum):
+    """How a daemon came to its end."""
+
+    IN_ORDER = auto()
+    """Told to stop; every run came to an end by then."""
+    WITH_RUNS_LEFT = auto()
+    """Told to stop; threads of runs that do not end are left."""
+    BROKEN = auto()
+    """By a fault of backupd, which is logged; threads may be left."""
 
 
 class Daemon:
@@ -68,52 +79,74 @@ class Daemon:
         self._heartbeat = Heartbeat(self._history, lambda: self._force.generation)
         self._showing = Showing(state, manager)
         self._recovery: Recovery | None = None
-        self._stop_deadline: float | None = None
-        """Monotonic time at which running jobs are cancelled; None while nobody wants a stop."""
-        self._is_cancelled = False
-        self._clock_offset = _clock_offset()
+        self._has_died = False
+        """Whether a process of ours was killed in the middle of a run."""
+        self._stopping = Stopping(state, manager)
+        self._clock = ClockWatch()
 
-    def run(self) -> bool:
-        """Serve until a signal ends it; whether every run came to an end by then.
+    def run(self) -> Ended:
+        """Serve until a signal ends it, or a fault of our own.
 
-        Raises AlreadyRunning when another daemon has this state directory.
+        Raises AlreadyRunning when another daemon has this state directory, or UsageError.
         """
-        with self._state.lock_daemon(), self._signals():
-            self._begin()
-            while not self._is_over():
-                self._turn()
-            return self._end()
+        acts = {
+            signal.SIGHUP: self._reload,
+            signal.SIGTERM: self._stop,
+            signal.SIGINT: self._stop,
+        }
+        with self._state.lock_daemon():
+            heed(acts, self._inbox.put)
+            try:
+                self._begin()
+                while not self._is_over():
+                    self._turn()
+                return self._end()
+            except Exception:
+                LOGGER.exception("the daemon ends, by a fault of backupd")
+                self._abandon()
+                return Ended.BROKEN
+
+    def _abandon(self) -> None:
+        """Let what runs undo what it did, without a loop that would hear of it."""
+        if self._recovery is not None:
+            self._recovery.stop()
+        self._runs.cancel()
+        self._runs.wait(CANCEL_PATIENCE.total_seconds())
+        self._history.close()
 
     def _begin(self) -> None:
         now, generation = datetime.now(UTC), self._force.generation
         self._listeners = Listeners(self._listeners_of(generation, self._history))
-        has_died = self._ledger.open(now)
+        self._has_died = self._ledger.open(now)
         for job, due in self._ledger.missed_runs(generation, now).items():
             LOGGER.warning("job %s missed its run at %s: it runs now", job, due.isoformat())
             self._runs.ask(job)
         self._ledger.take_up(generation, now)
         self._scheduler.follow(generation.timetables)
-        self._recover(has_died=has_died)
+        self._recover()
         self._manager.ready()
         LOGGER.info(
             "following %s: %d scheduled jobs", self._force.shown.path, len(generation.timetables)
         )
         give_memory_back()
 
-    def _recover(self, *, has_died: bool) -> None:
+    def _recover(self) -> None:
         """Make ready for the first run, in a thread: the engine may not be there yet."""
-        recovery = Recovery(self._force.generation, has_died=has_died, tell=self._trouble)
+        recovery = Recovery(self._force.generation, has_died=self._has_died, tell=self._trouble)
 
         def work() -> None:
             recovery.run()
-            self._inbox.put(self._ready)
+            give_memory_back()
+            self._inbox.put(lambda: self._recovered(recovery))
 
         self._recovery = recovery
         threading.Thread(target=work, name="recovery", daemon=True).start()
 
-    def _ready(self) -> None:
+    def _recovered(self, recovery: Recovery) -> None:
+        if recovery is not self._recovery:
+            return  # a reload began another one
         self._recovery = None
-        if self._stop_deadline is None:
+        if not self._stopping.is_wanted:
             self._runs.open()
             self._heartbeat.beat()
 
@@ -123,13 +156,13 @@ class Daemon:
         until_due = self._scheduler.turn()
         self._start_waiting()
         self._cancel_if_time()
-        waits_for = self._recovery.waits_for if self._recovery else ""
+        waits_for = self._recovery.shown if self._recovery else ""
         self._showing.show(
             self._force,
             self._runs,
             self._scheduler,
             waits_for=waits_for,
-            stops=self._stop_deadline is not None,
+            stops=self._stopping.is_wanted,
         )
         self._manager.alive()
         self._take_in(self._seconds(until_due))
@@ -146,11 +179,12 @@ class Daemon:
 
     def _seconds(self, until_due: float | None) -> float:
         """How long the loop may sleep."""
-        is_busy = self._runs.running or self._recovery or self._stop_deadline is not None
+        is_busy = self._runs.running or self._recovery or self._stopping.is_wanted
         longest = BUSY_TURN_SECONDS if is_busy else LONGEST_TURN_SECONDS
         watchdog = self._manager.watchdog_seconds
         # At half of what the watchdog allows, as sd_watchdog_enabled(3) recommends.
-        return min(longest, until_due or longest, watchdog / 2 if watchdog else longest)
+        seconds = [longest, until_due, watchdog / 2 if watchdog else None]
+        return min(each for each in seconds if each is not None)
 
     def _fire(self, job: str, due: Sequence[datetime]) -> None:
         """The scheduler says that a job is due, and since when."""
@@ -159,8 +193,10 @@ class Daemon:
             self._ledger.skipped(job, due[:-1], note)
         late = datetime.now(UTC) - due[-1]
         wanted = job == PRUNE or self._force.generation.policy.jobs[job].catch_up
-        if self._runs.is_busy_with(job):
+        if job in self._runs.running:
             self._ledger.skipped(job, due, "its last run has not ended")
+        elif self._runs.is_busy_with(job):
+            self._ledger.skipped(job, due, "its last run has not begun yet")
         elif late > TOLERANCE and not wanted:
             self._ledger.skipped(job, due, "its time has passed, and catch_up is false")
         else:
@@ -179,12 +215,12 @@ class Daemon:
         self._runs.ended(running)
         if running.record is not None:
             self._ledger.ended(running.record)
-        if not self._is_cancelled:
+        if not self._stopping.is_cancelling:
             self._heartbeat.beat()
 
     def _reload(self) -> None:
         """SIGHUP: follow the new policy, or say why not."""
-        if self._stop_deadline is not None:
+        if self._stopping.is_wanted:
             return
         self._manager.reloading()
         if self._force.reload():
@@ -195,20 +231,28 @@ class Daemon:
             self._listeners = Listeners(new)
             old.close(within_seconds=0)
             LOGGER.info("the new policy is in force: %d scheduled jobs", len(generation.timetables))
+            self._look_elsewhere()
             self._heartbeat.beat()
         else:
             self._listeners.trouble("policy", self._force.error)
         self._manager.ready()
 
+    def _look_elsewhere(self) -> None:
+        """What is still waited for may be what the new policy corrects."""
+        if self._recovery is not None and self._recovery.waits_for:
+            self._recovery.stop()
+            self._recover()
+
     def _stop(self) -> None:
         """SIGTERM: begin nothing more, and wait for what runs. Told again: cancel it now."""
-        if self._stop_deadline is not None:
-            self._stop_deadline = time.monotonic()
-            return
-        self._manager.stopping()
         grace = self._force.generation.policy.stop_grace
-        self._stop_deadline = time.monotonic() + grace.total_seconds()
-        self._runs.close()
+        is_first = not self._stopping.is_wanted
+        self._stopping.ask(grace)
+        if not is_first:
+            return
+        now = datetime.now(UTC)
+        for job in self._runs.close():
+            self._ledger.skipped(job, [now], "the daemon was told to stop before its turn came")
         self._scheduler.follow({})
         if self._recovery is not None:
             self._recovery.stop()
@@ -217,65 +261,45 @@ class Daemon:
             LOGGER.info("stopping: %s may go on for %s", names, grace)
 
     def _cancel_if_time(self) -> None:
-        deadline = self._stop_deadline
-        if deadline is None or self._is_cancelled or time.monotonic() < deadline:
-            return
-        self._is_cancelled = True
-        self._stop_deadline = time.monotonic()
-        if self._runs.running:
-            LOGGER.warning("cancelling %s", ", ".join(self._runs.running))
-        self._runs.cancel()
+        if self._stopping.is_time_to_cancel():
+            if self._runs.running:
+                LOGGER.warning("cancelling %s", ", ".join(self._runs.running))
+            self._runs.cancel()
+            if self._recovery is not None:
+                self._recovery.cancel()
 
     def _is_over(self) -> bool:
-        if self._stop_deadline is None:
+        if not self._stopping.is_wanted:
             return False
-        patience = self._stop_deadline + CANCEL_PATIENCE_SECONDS
-        gave_up = self._is_cancelled and time.monotonic() > patience
-        return gave_up or not self._runs.running
+        is_undoing = self._recovery is not None and self._recovery.is_undoing
+        is_busy = bool(self._runs.running) or is_undoing
+        return not is_busy or not self._stopping.has_patience()
 
-    def _end(self) -> bool:
-        """Say the last words; whether nothing is left under way."""
+    def _end(self) -> Ended:
+        """Say the last words."""
         left = list(self._runs.running)
         for job in left:
             LOGGER.error("job %s does not end: the next start undoes what it left", job)
+        for entry in self._stopping.held() if left else ():
+            LOGGER.error(
+                "container %r may still be %s: start backupd again, or see to it by hand",
+                entry.container_name,
+                entry.left,
+            )
         deadline = time.monotonic() + LAST_WORDS_SECONDS
         self._heartbeat.wait(LAST_WORDS_SECONDS)
         self._listeners.close(within_seconds=max(1.0, deadline - time.monotonic()))
         self._history.close()
         self._scheduler.shutdown()
         LOGGER.info("stopped")
-        return not left
+        return Ended.WITH_RUNS_LEFT if left else Ended.IN_ORDER
 
     def _heed_clock(self) -> None:
         """Reckon anew when the clock was set back: otherwise nothing would be due for too long."""
-        offset = _clock_offset()
-        if offset < self._clock_offset - CLOCK_STEP_SECONDS and self._stop_deadline is None:
+        if self._clock.was_set_back() and not self._stopping.is_wanted:
             LOGGER.warning("the clock was set back: the next runs are reckoned anew")
             self._scheduler.follow_anew(self._force.generation.timetables)
-        self._clock_offset = offset
 
     def _trouble(self, what: str, sentence: str) -> None:
         """Called by any thread."""
         self._inbox.put(lambda: self._listeners.trouble(what, sentence))
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Inside, signals become acts of the loop."""
-        acts = {
-            signal.SIGHUP: self._reload,
-            signal.SIGTERM: self._stop,
-            signal.SIGINT: self._stop,
-        }
-        before = {number: signal.getsignal(number) for number in acts}
-        for number, act in acts.items():
-            signal.signal(number, lambda *_, act=act: self._inbox.put(act))
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _clock_offset() -> float:
-    """By how much the wall clock is ahead of one that only goes forward, in seconds."""
-    return time.time() - time.monotonic()

@@ -21,6 +21,7 @@ from backupd.daemon.generation import Generation
 from backupd.errors import BackupdError, EngineUnreachable
 from backupd.policy import StoreSpec
 from backupd.site import Site
+from backupd.stream import Cancel
 from backupd.verbs.remove import drop_uploads, forgotten_before
 
 LOGGER = logging.getLogger(__name__)
@@ -41,26 +42,53 @@ class Recovery:
         self._has_died = has_died
         self._tell = tell
         self._stop = threading.Event()
+        self._cancel = Cancel()
         self.waits_for = ""
         """What is waited for now, in words."""
+        self.is_undoing = False
+        """Whether containers are set going again just now: who ends may wait for that."""
+
+    @property
+    def shown(self) -> str:
+        """What keeps the first run from beginning, in words; empty for nothing to speak of."""
+        return "what a backup that died left" if self.is_undoing else self.waits_for
 
     def stop(self) -> None:
         """Wait no longer: the daemon ends."""
         self._stop.set()
 
+    def cancel(self) -> None:
+        """End what is being undone as well: what is left of it is done at the next start."""
+        self._cancel.set()
+
     def run(self) -> None:
-        """Wait, then undo. Raises nothing."""
+        """Wait, then undo. Raises nothing.
+
+        Containers first, since somebody misses them: they do not wait for the store.
+        """
         try:
             with self._generation.at_work() as site:
                 self._wait_for_engine(site)
+                self._try("engine", lambda: self._undo(site))
                 self._wait_for_store(self._generation.policy.store)
-                if not self._stop.is_set():
-                    self._undo(site)
+                self._try("store", lambda: self._drop_uploads(site))
         except BackupdError as error:
-            LOGGER.warning("cannot make ready for the first run: %s", error)
-            self._tell("store", str(error))
+            self._complain("policy", error)
         except Exception:
             LOGGER.exception("cannot make ready for the first run, by a fault of backupd")
+
+    def _try(self, what: str, act: Callable[[], None]) -> None:
+        """Do it unless the daemon ends; that it fails keeps nothing else from being done."""
+        if self._stop.is_set():
+            return
+        try:
+            act()
+        except BackupdError as error:
+            self._complain(what, error)
+
+    def _complain(self, what: str, error: BackupdError) -> None:
+        LOGGER.warning("cannot make ready for the first run: %s", error)
+        self._tell(what, str(error))
 
     def _wait_for_engine(self, site: Site) -> None:
         def is_there() -> str | None:
@@ -105,8 +133,13 @@ class Recovery:
         self.waits_for = ""
 
     def _undo(self, site: Site) -> None:
-        """Containers first, since somebody misses them; then what lies in the store."""
-        journal.replay(site.state, site.engine, LOGGER.warning)
+        self.is_undoing = True
+        try:
+            journal.replay(site.state, site.engine, LOGGER.warning, self._cancel)
+        finally:
+            self.is_undoing = False
+
+    def _drop_uploads(self, site: Site) -> None:
         # Uploads of this machine whose source nobody works on are dead for sure when a run of ours
         # died; otherwise the grace protects what somebody does with a state directory of his own.
         before = site.now() if self._has_died else forgotten_before(site)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from backupd.daemon.generation import Generation
+from backupd.daemon.generation import Generation, give_memory_back
 from backupd.errors import BackupdError, Cancelled
 from backupd.history import PRUNE, History, RunRecord
 from backupd.log import LogReport
@@ -40,6 +41,7 @@ class Running:
     """What became of it, once it ended."""
     sources: dict[tuple[str, str], int] = field(default_factory=dict)
     """(kind, name) of what is read now → plain bytes so far."""
+    thread: threading.Thread | None = None
 
 
 class _Report(LogReport):
@@ -105,10 +107,12 @@ class Runs:
         """Let runs begin: what they need is there."""
         self._is_open = True
 
-    def close(self) -> None:
-        """Let no run begin any more; what waits is forgotten, and history will miss it."""
+    def close(self) -> list[str]:
+        """Let no run begin any more; what waited for one."""
         self._is_open = False
+        waiting = list(self._waiting)
         self._waiting.clear()
+        return waiting
 
     def start_waiting(self, generation: Generation) -> list[Running]:
         """Begin the runs for which there is a place, under the policy in force; those that began.
@@ -119,13 +123,14 @@ class Runs:
         while self._is_open and self._waiting and len(self.running) < MOST_AT_ONCE:
             job = self._waiting.popleft()
             if job not in generation.timetables:
+                LOGGER.warning("job %s was due, and the new policy does not schedule it", job)
                 continue
             running = Running(job, datetime.now(UTC))
             self.running[job] = running
-            thread = threading.Thread(
+            running.thread = threading.Thread(
                 target=self._work, args=(running, generation), name=f"run-{job}", daemon=True
             )
-            thread.start()
+            running.thread.start()
             started.append(running)
         return started
 
@@ -138,8 +143,23 @@ class Runs:
         for running in self.running.values():
             running.cancel.set()
 
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait for the threads of all runs, so long at most; for a loop that turns no more."""
+        deadline = time.monotonic() + timeout_seconds
+        for running in self.running.values():
+            if running.thread is not None and running.thread.is_alive():
+                running.thread.join(max(0.0, deadline - time.monotonic()))
+
     def _work(self, running: Running, generation: Generation) -> None:
-        """The thread of one run: whatever happens in it ends here."""
+        """The thread of one run."""
+        try:
+            self._run(running, generation)
+            give_memory_back()
+        finally:
+            self._on_end(running)
+
+    def _run(self, running: Running, generation: Generation) -> None:
+        """Run the job: whatever happens in it ends here."""
         job = running.job
         try:
             with generation.at_work(running.cancel) as site:
@@ -156,8 +176,6 @@ class Runs:
         except Exception as error:
             LOGGER.exception("the run of job %s failed by a fault of backupd", job)
             self._record_failure(running, f"internal error: {error!r}")
-        finally:
-            self._on_end(running)
 
     def _record_failure(self, running: Running, note: str) -> None:
         """Record a run that failed before there was anything to record."""

@@ -3,7 +3,7 @@
 Our trigger follows cron's meaning, which APScheduler's does not. It keeps no job store on disk
 (history knows what was missed) and no pool: what is due is handed to `fire` with every moment that
 passed, late ones included, and whoever is told decides what that means. Nothing is ever dropped for
-being late.
+being late. What `fire` raises comes out of `turn`; APScheduler itself would only log it.
 """
 
 from __future__ import annotations
@@ -42,15 +42,20 @@ class TimetableTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler 3 has n
         return self.timetable.next_after(max(previous_fire_time, now - LONGEST_GAP))
 
 
-class _Handing(BaseExecutor):  # type: ignore[misc]
-    """Hands over what is due, and neither limits nor runs anything itself."""
+class _Gathering(BaseExecutor):  # type: ignore[misc]
+    """Gathers what is due, and neither limits nor runs anything itself."""
 
-    def __init__(self, fire: Fire) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._fire = fire
+        self._due: list[tuple[str, Sequence[datetime]]] = []
 
     def submit_job(self, job: Job, run_times: Sequence[datetime]) -> None:
-        self._fire(job.id, run_times)
+        self._due.append((job.id, run_times))
+
+    def taken(self) -> list[tuple[str, Sequence[datetime]]]:
+        """What was gathered since the last time."""
+        due, self._due = self._due, []
+        return due
 
     def _do_submit_job(self, job: Job, run_times: Sequence[datetime]) -> None:
         raise NotImplementedError
@@ -61,7 +66,9 @@ class Scheduler(BaseScheduler):  # type: ignore[misc]
 
     def __init__(self, fire: Fire) -> None:
         defaults = {"misfire_grace_time": None, "coalesce": False}
-        super().__init__(timezone=UTC, job_defaults=defaults, executors={"default": _Handing(fire)})
+        self._fire, self._gathering = fire, _Gathering()
+        executors = {"default": self._gathering}
+        super().__init__(timezone=UTC, job_defaults=defaults, executors=executors)
         self.start()
 
     def wakeup(self) -> None:
@@ -74,6 +81,8 @@ class Scheduler(BaseScheduler):  # type: ignore[misc]
     def turn(self) -> float | None:
         """Fire what is due; seconds until something is due again, None if nothing ever is."""
         seconds: float | None = self._process_jobs()
+        for name, moments in self._gathering.taken():
+            self._fire(name, moments)
         return seconds
 
     def follow(self, timetables: Mapping[str, Timetable]) -> None:
@@ -104,4 +113,4 @@ class Scheduler(BaseScheduler):  # type: ignore[misc]
 
 
 def _nothing() -> None:
-    """APScheduler wants something to call; `_Handing` never calls it."""
+    """APScheduler wants something to call; `_Gathering` never calls it."""

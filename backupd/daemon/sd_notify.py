@@ -46,6 +46,10 @@ class ServiceManager:
         """No new run begins any more."""
         self._send("STOPPING=1")
 
+    def needs_longer(self, seconds: float) -> None:
+        """Stopping takes so long from now at least, whatever the unit's TimeoutStopSec= says."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
         self._send(f"STATUS={' '.join(text.split())[:STATUS_LIMIT]}")

@@ -26,8 +26,10 @@ def _parts(now: DaemonNow, zone: ZoneInfo, *, stops: bool) -> Iterator[str]:
         yield f"waiting for {now.waits_for}"
     if now.running:
         shown = ", ".join(_run(run) for run in now.running[:SHOWN_RUNS])
-        more = len(now.running) + len(now.waiting) - SHOWN_RUNS
+        more = len(now.running) - SHOWN_RUNS
         yield f"running {shown}{f' and {more} more' if more > 0 else ''}"
+    if now.waiting:
+        yield f"{len(now.waiting)} more due"
     if stops:
         return
     if now.next_runs:

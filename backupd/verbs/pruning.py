@@ -19,8 +19,9 @@ def _prune(site: Site, policy: Policy, report: Report) -> Ending:
     order = Order(list(policy.jobs), site.now())
     plans, removal = prune_after(site, policy, order, presence(site.engine, report.note))
     objections = [plan.objection.sentence for plan in plans if plan.objection]
-    complaints = [*objections, *removal.complaints]
-    for sentence in complaints:
+    for sentence in [*objections, *removal.complaints]:
         report.note(f"warning: {sentence}")
     report.note(f"pruned {len(removal.backups)} old backups of all jobs")
-    return Ending("failed" if complaints else "good", "; ".join(complaints))
+    # One that is just being restored, or was just pinned, stays rightly: the next prune looks anew.
+    has_failed = bool(objections or removal.refused)
+    return Ending("failed" if has_failed else "good", "; ".join([*objections, *removal.complaints]))

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -93,13 +93,18 @@ class Command:
         )
         return Result(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
+    def start(
+        self,
+        *arguments: str | Path,
+        before: Sequence[str] = (),
+        errors: int | IO[bytes] = subprocess.PIPE,
+    ) -> subprocess.Popen[bytes]:
         """Start it and come back at once; the caller waits for it or ends it."""
         return subprocess.Popen(
-            self._command(arguments),
+            [*before, *self._command(arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=errors,
             env=self._environment(),
             cwd=self.directory,
         )

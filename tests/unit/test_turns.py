@@ -54,6 +54,20 @@ def test_no_more_than_so_many_turns_are_held_at_a_time() -> None:
     third.end()
 
 
+def test_more_turns_are_given_out_as_soon_as_more_are_allowed() -> None:
+    turns = Turns(1)
+    first = Worker(turns, "a")
+    assert first.has_turn.wait(PATIENCE_SECONDS)
+    second = Worker(turns, "b")
+    had_turn = second.has_turn.is_set()
+    turns.allow(2)
+
+    assert not had_turn
+    assert second.has_turn.wait(PATIENCE_SECONDS)
+    first.end()
+    second.end()
+
+
 def test_a_source_that_another_job_reads_is_waited_for() -> None:
     turns = Turns(8)
     first = Worker(turns, "a", "b")
