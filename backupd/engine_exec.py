@@ -21,6 +21,7 @@ TAIL_BYTES = 4096
 _LINE_LIMIT = 300
 _HEADER_BYTES = 8
 _OUTPUTS = frozenset({0, 1, 2})
+_OUTPUT, _ERRORS = 1, 2
 _LOOKS = 50
 _PAUSE_SECONDS = 0.1
 
@@ -42,13 +43,21 @@ class Ended:
     exit_code: int | None
     """None when it did not end in its time."""
     output: str
-    """The end of what it printed, both outputs together."""
+    """The end of what it printed."""
+    errors: str = ""
+    """The end of what it printed as errors; which came first, the engine does not tell."""
 
     @property
     def last_line(self) -> str:
-        """The last line that says something, short enough for a message; may be empty."""
-        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return lines[-1][:_LINE_LIMIT] if lines else ""
+        """The last line that says something, of the errors if there is one; may be empty.
+
+        Short enough for a message.
+        """
+        for text in (self.errors, self.output):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if lines:
+                return lines[-1][:_LINE_LIMIT]
+        return ""
 
 
 def run_inside(engine: Engine, container: str, command: Command, cancel: Cancel) -> Ended:
@@ -69,11 +78,11 @@ def run_inside(engine: Engine, container: str, command: Command, cancel: Cancel)
     timer = threading.Timer(command.timeout_seconds, end)
     timer.daemon = True
     timer.start()
-    output = Tail()
+    tail = Tail()
     try:
         with cancel.closing(said.hang_up):
             for chunk in said:
-                output.feed(chunk)
+                tail.feed(chunk)
     except EngineError:
         cancel.raise_if_set()
         if not late.is_set():
@@ -81,7 +90,8 @@ def run_inside(engine: Engine, container: str, command: Command, cancel: Cancel)
     finally:
         timer.cancel()
     cancel.raise_if_set()
-    return Ended(_exit_code(engine, exec_id, looks=1 if late.is_set() else _LOOKS), output.text)
+    code = _exit_code(engine, exec_id, looks=1 if late.is_set() else _LOOKS)
+    return Ended(code, tail.output, tail.errors)
 
 
 def _exit_code(engine: Engine, exec_id: str, looks: int) -> int | None:
@@ -96,10 +106,11 @@ def _exit_code(engine: Engine, exec_id: str, looks: int) -> int | None:
 
 
 class Tail:
-    """The end of the text in a stream of frames, whatever pieces it comes in."""
+    """The end of each output in a stream of frames, whatever pieces it comes in."""
 
     def __init__(self) -> None:
-        self._kept = b""
+        self._kept = {_OUTPUT: b"", _ERRORS: b""}
+        self._frame = _OUTPUT
         self._ahead = b""
         self._left = 0
 
@@ -108,22 +119,28 @@ class Tail:
         ahead = self._ahead + chunk
         while ahead:
             if self._left:
-                self._keep(ahead[: self._left])
+                self._keep(self._frame, ahead[: self._left])
                 ahead, self._left = ahead[self._left :], self._left - min(self._left, len(ahead))
             elif ahead[0] not in _OUTPUTS:
-                self._keep(ahead)
+                self._keep(_OUTPUT, ahead)
                 ahead = b""
             elif len(ahead) < _HEADER_BYTES:
                 break
             else:
+                self._frame = _ERRORS if ahead[0] == _ERRORS else _OUTPUT
                 self._left = struct.unpack(">I", ahead[4:_HEADER_BYTES])[0]
                 ahead = ahead[_HEADER_BYTES:]
         self._ahead = ahead
 
-    def _keep(self, text: bytes) -> None:
-        self._kept = (self._kept + text)[-TAIL_BYTES:]
+    def _keep(self, frame: int, text: bytes) -> None:
+        self._kept[frame] = (self._kept[frame] + text)[-TAIL_BYTES:]
 
     @property
-    def text(self) -> str:
-        """What came last, at most `TAIL_BYTES` of it."""
-        return self._kept.decode("utf-8", "replace")
+    def output(self) -> str:
+        """What came last on the standard output, at most `TAIL_BYTES` of it."""
+        return self._kept[_OUTPUT].decode("utf-8", "replace")
+
+    @property
+    def errors(self) -> str:
+        """What came last on the standard error, at most `TAIL_BYTES` of it."""
+        return self._kept[_ERRORS].decode("utf-8", "replace")
