@@ -15,14 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import docker
-import docker.errors
-import docker.tls
 import requests
 import urllib3
 
 from backupd.errors import BackupdError, EngineError, EngineUnreachable, NotFound
+from backupd.late_import import put_off
 from backupd.policy import DockerSpec
+
+# docker-py imports paramiko wherever it finds it, a fifth of a second and 15 MiB, and has no use
+# for it: an engine over ssh:// is reached by the system's own ssh.
+with put_off("paramiko"):
+    import docker
+    import docker.errors
+    import docker.tls
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 ANSWER_TIMEOUT_SECONDS = 120.0

@@ -8,6 +8,7 @@
     │   └── EngineStalled       it answered, then fell silent
     ├── StoreError          the store refused, failed or went away
     │   ├── ObjectMissing       the key names nothing
+    │   ├── ObjectTooLarge      it has more bytes than one of ours could have
     │   ├── NotOurs             what the key names was not written by backupd
     │   └── PartsExhausted      an upload outgrew the parts that its estimate allowed
     ├── NotFound            a name, id or moment that matches nothing
@@ -75,6 +76,10 @@ class StoreError(BackupdError):
 
 class ObjectMissing(StoreError):
     """No object has this key."""
+
+
+class ObjectTooLarge(StoreError):
+    """The object has more bytes than one that backupd wrote could have."""
 
 
 class NotOurs(StoreError):

@@ -13,7 +13,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
@@ -32,8 +32,25 @@ KEPT_ALTOGETHER = 20_000
 """How many of the newest runs stay; each job's newest good one stays whatever its age."""
 
 _COLUMNS = "job, started_at, ended_at, state, sources, note, lease"
-_IS_GOOD = "state = 'good' AND source_count > 0"
-"""A run that selected nothing failed at nothing, but it made no backup either."""
+_IS_GOOD = f"state = 'good' AND (source_count > 0 OR job = '{PRUNE}')"
+"""`RunRecord.is_success`, as SQL."""
+_MARKS = f"""
+WITH newest AS (
+    SELECT job,
+        max(CASE WHEN state != 'skipped' THEN id END) AS last,
+        max(CASE WHEN {_IS_GOOD} THEN id END) AS good,
+        max(CASE WHEN state IN ('good', 'failed') THEN id END) AS ended,
+        max(CASE WHEN state = 'skipped' THEN id END) AS skipped
+    FROM runs {{where}} GROUP BY job
+)
+SELECT job, last, good, ended, skipped,
+    (SELECT count(*) FROM runs WHERE runs.job = newest.job AND state = 'interrupted'
+        AND id > coalesce(ended, 0)),
+    (SELECT count(*) FROM runs WHERE runs.job = newest.job AND state = 'skipped'
+        AND id > coalesce(good, 0))
+FROM newest
+"""  # noqa: S608
+"""Of each job the ids of its newest runs, and how many were interrupted and skipped after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,9 @@ class SourceRecord:
     error: str | None = None
 
 
+_SOURCE_FIELDS = tuple(one.name for one in fields(SourceRecord))
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run of one job; `job` is `PRUNE` for a prune by its own schedule."""
@@ -61,6 +81,24 @@ class RunRecord:
     state: RunState
     sources: tuple[SourceRecord, ...] = ()
     note: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether it made a backup of all that it selected.
+
+        One that selected nothing failed at nothing, but it made no backup either.
+        """
+        return self.state == "good" and (self.job == PRUNE or self.made > 0)
+
+    @property
+    def made(self) -> int:
+        """How many of its sources are backed up."""
+        return sum(source.state in ("saved", "unchanged") for source in self.sources)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it began at all: of those skipped, only one that found its sources busy did."""
+        return self.state != "skipped" or bool(self.sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +136,8 @@ class Past:
     """How many were interrupted after that one."""
     skipped: int = 0
     """How many were skipped after the newest good one."""
+    last_skipped: RunRecord | None = None
+    """The newest that was due and not begun."""
 
 
 class History:
@@ -201,17 +241,16 @@ class History:
 
     def past(self, job: str) -> Past:
         """What is known of one job. Raises UsageError."""
-        return self._file.read(lambda database: self._past(database, job), Past())
+
+        def read(database: sqlite3.Connection) -> Past:
+            return self._pasts(database, "WHERE job = ?", job).get(job, Past())
+
+        return self._file.read(read, Past())
 
     def pasts(self) -> dict[str, Past]:
         """The same for every job that ever ran. Raises UsageError."""
-
-        def read(database: sqlite3.Connection) -> dict[str, Past]:
-            jobs = database.execute("SELECT DISTINCT job FROM runs").fetchall()
-            return {job: self._past(database, job) for (job,) in jobs}
-
         nothing: dict[str, Past] = {}
-        return self._file.read(read, nothing)
+        return self._file.read(lambda database: self._pasts(database, ""), nothing)
 
     def recent(self, job: str | None, count: int) -> list[RunRecord]:
         """The newest `count` runs of the job (or of all), newest first. Raises UsageError."""
@@ -226,24 +265,23 @@ class History:
         nothing: list[RunRecord] = []
         return self._file.read(read, nothing)
 
-    def _past(self, database: sqlite3.Connection, job: str) -> Past:
-        def newest(condition: str) -> tuple[int, RunRecord | None]:
-            query = (
-                f"SELECT id, {_COLUMNS} FROM runs WHERE job = ? AND {condition} "  # noqa: S608
-                "ORDER BY id DESC LIMIT 1"
+    def _pasts(self, database: sqlite3.Connection, where: str, *values: str) -> dict[str, Past]:
+        """Job → its past, by two queries however many jobs there are: a scrape asks for all."""
+        marks = database.execute(_MARKS.format(where=where), values).fetchall()
+        ids = json.dumps([number for row in marks for number in row[1:5] if number])
+        query = f"SELECT id, {_COLUMNS} FROM runs WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
+        runs = {row[0]: self._true(row[1:]) for row in database.execute(query, (ids,))}
+        return {
+            job: Past(
+                last=runs.get(last),
+                last_good=runs.get(good),
+                last_ended=runs.get(ended),
+                interruptions=interruptions,
+                skipped=skips,
+                last_skipped=runs.get(skipped),
             )
-            row = database.execute(query, (job,)).fetchone()
-            return (row[0], self._true(row[1:])) if row else (0, None)
-
-        def count(states: str, after: int) -> int:
-            query = f"SELECT count(*) FROM runs WHERE job = ? AND id > ? AND state IN {states}"  # noqa: S608
-            return int(database.execute(query, (job, after)).fetchone()[0])
-
-        good_id, good = newest(_IS_GOOD)
-        ended_id, ended = newest("state IN ('good', 'failed')")
-        _, last = newest("state != 'skipped'")
-        interruptions = count("('interrupted')", ended_id)
-        return Past(last, good, ended, interruptions, count("('skipped')", good_id))
+            for job, last, good, ended, skipped, interruptions, skips in marks
+        }
 
     def _true(self, row: Sequence[Any]) -> RunRecord:
         """The record of a row; a run whose process is dead is not running, whatever it says."""
@@ -258,10 +296,10 @@ def _insert(
 ) -> int | None:
     ended = _text(record.ended_at) if record.ended_at else None
     sources = json.dumps([asdict(source) for source in record.sources])
-    made = sum(source.state in ("saved", "unchanged") for source in record.sources)
-    values = (run_id, record.job, _text(record.started_at), ended, record.state, made, sources)
+    values = (run_id, record.job, _text(record.started_at), ended, record.state, record.made)
     return database.execute(
-        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, record.note, lease)
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*values, sources, record.note, lease),
     ).lastrowid
 
 
@@ -292,15 +330,23 @@ def _promises(database: sqlite3.Connection) -> dict[str, Promise]:
 
 
 def _record(row: Sequence[Any]) -> RunRecord:
+    """The record of a row, without what a newer version added. ValueError for what is none."""
     job, started, ended, state, sources, note = row[:6]
-    return RunRecord(
-        job,
-        datetime.fromisoformat(started),
-        datetime.fromisoformat(ended) if ended else None,
-        state,
-        tuple(SourceRecord(**source) for source in json.loads(sources)),
-        note,
-    )
+    try:
+        return RunRecord(
+            job,
+            datetime.fromisoformat(started),
+            datetime.fromisoformat(ended) if ended else None,
+            state,
+            tuple(_source(source) for source in json.loads(sources)),
+            note,
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"a run of job {job} cannot be read") from error
+
+
+def _source(told: Mapping[str, Any]) -> SourceRecord:
+    return SourceRecord(**{name: told[name] for name in _SOURCE_FIELDS if name in told})
 
 
 def _text(moment: datetime) -> str:

@@ -1,16 +1,20 @@
 """When a job is due: a cron expression and a time zone, turned into moments.
 
-The meaning is that of Debian's cron, by `cronsim`: Sunday is 0 and 7; where both day fields are
-restricted, either suffices; a fixed time fires once on the days when clocks change (a skipped one
-at the first moment after the gap, a repeated one the first time). Pure: no clock, `moment` is a
-parameter; nothing is run here.
+The meaning is that of Debian's cron (cron(8), crontab(5)): Sunday is 0 and 7; where both day fields
+are restricted, either suffices; a fixed time fires once on the days when clocks change (a skipped
+one at the first moment after the gap, a repeated one the first time); one with a `*` at the start
+of its minute or hour follows the clock on the wall, and fires neither in the skipped hour nor only
+once in the repeated one. `cronsim` walks the calendar; what a change of clocks means is worked out
+here for the second kind, since its steps of an hour lose runs where clocks change by half an hour
+or at midnight. Pure: no clock, `moment` is a parameter; nothing is run here.
 """
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -35,9 +39,14 @@ _FIELDS = {
 }
 _FORM = 'write five fields (minute hour day month weekday), such as "0 3 * * *", or @daily'
 _LONGEST = 500
+_NEVER = "the calendar ends before this schedule fires"
+_NONE = timedelta(0)
+_LONGEST_REPEAT = timedelta(hours=3)
+"""No clock is set back by more (in the time zone database: two hours)."""
 _ANY_MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=4096)
 def check_expression(expression: str) -> str:
     """The five cron fields that `expression` stands for. Raises ValueError, never repeating it."""
     if expression.startswith("@"):
@@ -45,7 +54,9 @@ def check_expression(expression: str) -> str:
     fields = expression.split()
     if len(fields) == 6:
         raise ValueError(f"has six fields, but a schedule has no seconds; {_FORM}")
-    if len(fields) != 5 or len(expression) > _LONGEST:
+    if len(expression) > _LONGEST:
+        raise ValueError(f"is longer than {_LONGEST} signs; {_FORM}")
+    if len(fields) != 5:
         raise ValueError(f"has {len(fields)} fields, not five; {_FORM}")
     cron = " ".join(fields)
     try:
@@ -101,13 +112,45 @@ class Schedule:
             raise ValueError(f"{zone!r} {error}") from error
 
     def next_after(self, moment: datetime) -> datetime:
-        """The first moment, in UTC, that is due after `moment` (aware)."""
+        """The first moment, in UTC, that is due after `moment` (aware).
+
+        Raises OverflowError where the calendar ends before.
+        """
         if moment.tzinfo is None:
             raise ValueError("a moment needs its time zone")
-        ticks = CronSim(self._cron, moment.astimezone(self.zone))
-        # cronsim steps on the wall clock, so inside a repeated hour its first answer may have
-        # passed already.
-        return next(due for due in (tick.astimezone(UTC) for tick in ticks) if due > moment)
+        minute, hour, *_ = self._cron.split()
+        if minute.startswith("*") or hour.startswith("*"):
+            return self._next_by_the_wall(moment)
+        for tick in CronSim(self._cron, moment.astimezone(self.zone)):
+            # cronsim steps on the wall clock, so inside a repeated hour its first answer may have
+            # passed already.
+            due = tick.astimezone(UTC)
+            if due > moment:
+                return due
+        raise OverflowError(_NEVER)
+
+    def _next_by_the_wall(self, moment: datetime) -> datetime:
+        """The first moment after `moment` at which clocks on the wall show a fitting time.
+
+        They are asked to show each time that fits, the repeated ones twice; a skipped one never
+        comes.
+        """
+        local, soon = (at.astimezone(self.zone) for at in (moment, moment + _LONGEST_REPEAT))
+        start = local.replace(tzinfo=None, fold=0)
+        # What the clock shows again soon lies behind what it shows now.
+        start -= max((local.utcoffset() or _NONE) - (soon.utcoffset() or _NONE), _NONE)
+        again = None
+        for wall in CronSim(self._cron, start):
+            first, second = (
+                wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1)
+            )
+            if first.astimezone(self.zone).replace(tzinfo=None, fold=0) != wall:
+                continue
+            if first > moment:
+                return min(first, again or first)
+            if second > moment:
+                again = again or second
+        raise OverflowError(_NEVER)
 
     def explain(self) -> str:
         """The schedule in words, with its zone."""

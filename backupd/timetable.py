@@ -103,7 +103,7 @@ def judge(timetable: Timetable, facts: Facts, now: datetime) -> tuple[Freshness,
     due = timetable.next_after(reference)
     if due > now:
         return Freshness.FRESH, None
-    if facts.running_since is not None and facts.running_since >= due:
+    if facts.running_since is not None:
         in_time = timetable.next_after(due) > now
         return (Freshness.FRESH if in_time else Freshness.LATE), due
     has_failed = facts.failed_at is not None and facts.failed_at >= due

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import faulthandler
+import gc
 import logging
 import os
+import pickle
+import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+from zoneinfo import ZoneInfo
 
 import click
 
 from backupd.cli.session import Session, config_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backupd.config import Loaded
     from backupd.daemon.generation import Generation, Source
     from backupd.daemon.listeners import Listener
     from backupd.history import History
     from backupd.policy import Policy
     from backupd.site import Site
+    from backupd.state import StateDir
     from backupd.telling import DaemonView, Memory
 
 
@@ -40,39 +50,92 @@ def daemon(session: Session, *, log_format: str | None) -> None:
     \b
     Example: backupd daemon --config ./config.yaml
     """
+    # Until the loop heeds signals there is nothing to undo, and a policy that is yet to be read.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    faulthandler.enable()  # where a crash of a library happened, on standard error
+
     from backupd import log
-    from backupd.daemon.loop import Daemon
+    from backupd.daemon.loop import Daemon, Ended
     from backupd.daemon.sd_notify import ServiceManager
+    from backupd.errors import PolicyError
 
     chosen = log.LogFormat(log_format) if log_format else log.format_for(sys.stderr, os.environ)
     log.configure(chosen, sys.stderr)
     manager = ServiceManager.of(os.environ)
-    served = Daemon(_source(session), session.state, _Listening().listeners_of, manager)
-    if not served.run():
+    try:
+        source, state = source_of(session)
+    except PolicyError as error:
+        try:
+            _tell_refusal(session, str(error))
+        except Exception:  # whatever happens there, this error is why the daemon ends
+            logging.getLogger(__name__).exception("nobody is told, by a fault of backupd")
+        raise
+    served = Daemon(source, state, _Listening().listeners_of, manager)
+    ended = served.run()
+    if ended is not Ended.IN_ORDER:
         # Threads that do not end would hold the interpreter for ever; all is written that can be.
         logging.shutdown()
-        os._exit(0)
+        os._exit(1)
 
 
-def _source(session: Session) -> Source:
-    from backupd.config import Loaded, default_path, load
+def source_of(session: Session) -> tuple[Source, StateDir]:
+    """Where the daemon's policies come from, and its state directory, which the first one names.
+
+    That one is read here, and once only: a large policy takes a second. Raises PolicyError.
+    """
+    from backupd.config import default_path
     from backupd.daemon.generation import Source
+    from backupd.state import StateDir, default_state_dir
 
     path = session.config or default_path(os.environ)
+    unread = [_load(path)]
+    state = StateDir(unread[0].policy.state_dir or default_state_dir(os.environ))
+    turns = session.turns
 
     def read() -> Loaded:
-        return load(path, environ=os.environ)
+        return unread.pop() if unread else _load(path)
 
     @contextmanager
     def open_site(policy: Policy) -> Iterator[Site]:
         opened = Session(config=path)
         opened.__dict__["policy"] = policy  # read and checked already; the file may be newer
+        # Shared by all policies: a run that began under the old one still holds its turns.
+        opened.__dict__["turns"] = turns
         try:
             yield opened.site
         finally:
             opened.close()
 
-    return Source(str(path), read, open_site)
+    return Source(str(path), read, open_site), state
+
+
+def _tell_refusal(session: Session, sentence: str) -> None:
+    """Tell those whom the refused policy names, as far as that can be read."""
+    from backupd.config import default_path
+    from backupd.config.salvage import salvaged_state_dir, salvaged_voices
+    from backupd.state import StateDir, default_state_dir
+    from backupd.telling.message import Voice
+    from backupd.telling.refusal import tell_refusal
+
+    path = session.config or default_path(os.environ)
+    voices = salvaged_voices(path, os.environ)
+    state = StateDir(salvaged_state_dir(path) or default_state_dir(os.environ))
+    voice = Voice(voices.host or socket.gethostname(), ZoneInfo("UTC"))
+    tell_refusal(voices, voice, sentence, state, datetime.now(UTC))
+
+
+def _load(path: Path) -> Loaded:
+    """What the file says, in memory of its own.
+
+    As it was read it lies scattered among what reading needed, and holds all of that for good: 10
+    MiB for a policy of 2,000 jobs. Raises PolicyError.
+    """
+    from backupd.config import load
+
+    packed = pickle.dumps(load(path, environ=os.environ))
+    gc.collect()
+    return cast("Loaded", pickle.loads(packed))  # noqa: S301  # packed just now
 
 
 class _Listening:
@@ -85,17 +148,22 @@ class _Listening:
         from backupd.telling import Memory, listeners_of
 
         self._memory = self._memory or Memory()
-        return listeners_of(generation.policy, _view(generation, history), self._memory)
+        return listeners_of(generation.policy, view_of(generation, history), self._memory)
 
 
-def _view(generation: Generation, history: History) -> DaemonView:
+def view_of(generation: Generation, history: History) -> DaemonView:
     """What listeners may ask of this daemon."""
     from backupd.telling import DaemonView, Outlook
     from backupd.verbs.status import ailment, standings_of
 
     def outlooks() -> dict[str, Outlook]:
         return {
-            one.job: Outlook(one.next_due, one.interval)
+            one.job: Outlook(
+                one.next_due,
+                one.interval,
+                None if one.freshness is None else one.is_fine,
+                one.outstanding_since,
+            )
             for one in standings_of(generation.policy, generation.timetables, history, now())
         }
 

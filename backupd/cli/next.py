@@ -42,7 +42,7 @@ def next_runs(session: Session, *, count: int, start: str | None, as_json: bool)
     from backupd.daemon.generation import timetables_of
 
     timetables = timetables_of(session.policy, session.host)
-    after = _moment(session, start) if start else datetime.now(UTC)
+    after = _moment(session, start) if start is not None else datetime.now(UTC)
     runs = [run for _, run in zip(range(count), _coming(timetables, after), strict=False)]
     if as_json:
         click.echo(json.dumps([_row(timetables, *run) for run in runs], indent=2))

@@ -19,9 +19,7 @@ _ADDRESSES = (("notify", "urls"), ("ping",), ("jobs", _JOB, "ping"))
 
 def is_secret(at: tuple[str | int, ...]) -> bool:
     """Whether the value that the path `at` leads to must never be shown."""
-    return any(is_secret_key(step) for step in at) or any(
-        _begins(at, place) for place in _ADDRESSES
-    )
+    return not SECRET_KEYS.isdisjoint(at) or any(_begins(at, place) for place in _ADDRESSES)
 
 
 def is_one_secret(at: tuple[str | int, ...]) -> bool:
@@ -30,13 +28,10 @@ def is_one_secret(at: tuple[str | int, ...]) -> bool:
     return is_secret(at) and not may_have_parts
 
 
-def is_secret_key(key: object) -> bool:
-    """Whether the value under `key` must never be shown."""
-    return key in SECRET_KEYS
-
-
 def _begins(at: tuple[str | int, ...], place: tuple[str, ...]) -> bool:
     """Whether `at` is the `place` or something in it."""
-    return len(at) >= len(place) and all(
-        wanted in (step, _JOB) for wanted, step in zip(place, at, strict=False)
+    # The first step is looked at by itself: this is asked of every value of a large policy.
+    return at[:1] == place[:1] and (
+        len(at) >= len(place)
+        and all(wanted in (step, _JOB) for wanted, step in zip(place, at, strict=False))
     )

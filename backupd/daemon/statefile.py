@@ -79,7 +79,7 @@ def read(state: StateDir) -> DaemonNow | None:
         raise UsageError(
             f"cannot read {state.path / FILE_NAME}: run as root or as the service's user"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

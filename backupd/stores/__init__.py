@@ -69,7 +69,7 @@ class Store(Protocol):
         """Write a small object whole, replacing what was there."""
 
     def get_bytes(self, key: str, *, limit_bytes: int) -> bytes:
-        """A small object whole. Raises `ObjectMissing`; `StoreError` when above the limit."""
+        """A small object whole. Raises `ObjectMissing`; `ObjectTooLarge` above the limit."""
 
     def open(self, key: str) -> ClosableReader:
         """The object as a stream, taken up again where it broke off. Raises `ObjectMissing`."""

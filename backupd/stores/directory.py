@@ -17,7 +17,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
-from backupd.errors import ObjectMissing, StoreError
+from backupd.errors import ObjectMissing, ObjectTooLarge, StoreError
 from backupd.stores import ClosableReader, Entry, Reader, Refusal
 from backupd.stores import directory_tree as tree
 
@@ -88,7 +88,7 @@ class DirectoryStore:
         stream = self._open(key)
         try:
             if stream.size_bytes > limit_bytes:
-                raise StoreError(
+                raise ObjectTooLarge(
                     f"cannot read {self.url}/{key}: it has {stream.size_bytes} bytes where at most "
                     f"{limit_bytes} belong; it is not one of ours"
                 )

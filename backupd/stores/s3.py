@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from backupd.errors import ObjectMissing, StoreError
+from backupd.errors import ObjectMissing, ObjectTooLarge, StoreError
 from backupd.policy import StoreSpec
 from backupd.stores import ClosableReader, Entry, Reader, Refusal
 from backupd.stores.s3_client import ATTEMPTS, Connector, place_of
@@ -105,7 +105,7 @@ class S3Store:
         stream = self._download(key)
         try:
             if stream.size_bytes > limit_bytes:
-                raise StoreError(
+                raise ObjectTooLarge(
                     f"cannot read {self.url}/{key}: it has {stream.size_bytes} bytes where at most "
                     f"{limit_bytes} belong; it is not one of ours"
                 )

@@ -10,9 +10,9 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import boto3
 import botocore.session
@@ -103,10 +103,15 @@ def is_amazon(endpoint_url: str) -> bool:
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
 
 
-@cache
+_KNOWN: WeakValueDictionary[str, Loader] = WeakValueDictionary()
+
+
 def _descriptions() -> Loader:
-    """boto3's descriptions of S3, parsed once for all stores: 60 ms and 20 MiB each time else."""
-    return create_loader()
+    """boto3's descriptions of S3, parsed once for all stores: 60 ms and 20 MiB each time else.
+
+    They go with the last store: a daemon that idles has none open.
+    """
+    return _KNOWN.setdefault("", create_loader())
 
 
 def _plain_text(secret: SecretStr | None) -> str | None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backupd.catalog import hosts
-from backupd.errors import ObjectMissing, StoreError
+from backupd.errors import ObjectMissing, ObjectTooLarge
 from backupd.history import PRUNE, History, Past, Promise
 from backupd.layout import status_key
 from backupd.policy import Policy
@@ -22,6 +22,16 @@ from backupd.timetable import Facts, Freshness, Timetable, judge
 
 SCHEMA = 1
 LIMIT_BYTES = 16 << 20
+_LONGEST_DELAY_SECONDS = 200 * 366 * 86400
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading a status that no backupd wrote may raise."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -212,24 +222,25 @@ def host_status(store: Store, host: str, now: datetime) -> HostStatus:
         if raw["schema"] != SCHEMA:
             return HostStatus(host, None, problem="its status is of another version of backupd")
         known = {str(job): _from_json(facts) for job, facts in raw["jobs"].items()}
-        return HostStatus(host, datetime.fromisoformat(raw["written_at"]), standings(known, now))
+        return HostStatus(host, _moment(raw["written_at"]), standings(known, now))
     except ObjectMissing:
         return HostStatus(host, None, problem="no daemon has ever told of it")
-    except StoreError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (*_UNREADABLE, ObjectTooLarge):
         return HostStatus(host, None, problem="its status cannot be read; its next run replaces it")
 
 
 def _from_json(raw: Mapping[str, Any]) -> JobFacts:
+    delay_seconds = int(raw["delay_seconds"])
+    if not 0 <= delay_seconds <= _LONGEST_DELAY_SECONDS:
+        raise ValueError("no policy can ask for such a delay")
     return JobFacts(
-        schedule=raw["schedule"],
-        zone=raw["timezone"],
-        delay_seconds=int(raw["delay_seconds"]),
+        schedule=_text_or_none(raw["schedule"]),
+        zone=str(raw["timezone"]),
+        delay_seconds=delay_seconds,
         since=_moment(raw["promised_since"]),
         last_started_at=_moment(raw["last_started_at"]),
         last_ended_at=_moment(raw["last_ended_at"]),
-        last_state=raw["last_state"],
+        last_state=_text_or_none(raw["last_state"]),
         last_note=str(raw["last_note"]),
         good_started_at=_moment(raw["last_success_started_at"]),
         good_ended_at=_moment(raw["last_success_ended_at"]),
@@ -241,10 +252,15 @@ def _text(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat() if moment else None
 
 
+def _text_or_none(told: object) -> str | None:
+    return None if told is None else str(told)
+
+
 def _moment(text: str | None) -> datetime | None:
+    """The moment, if it is one that every time zone and schedule can handle. Raises ValueError."""
     moment = datetime.fromisoformat(text) if text else None
-    if moment is not None and moment.tzinfo is None:
-        raise ValueError("a moment needs its time zone")
+    if moment is not None and (moment.tzinfo is None or not 1970 <= moment.year <= 9000):
+        raise ValueError("a moment needs its time zone, and a year that a clock may show")
     return moment
 
 

@@ -21,7 +21,7 @@ LAYERS = (
     # Edges: each wraps one outside thing.
     {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"}
     | {"journal_file", "half_imports"}
-    | {"engine_exec", "turns", "history", "history_file"}
+    | {"late_import", "engine_exec", "turns", "history", "history_file"}
     | {"shipped", "systemd"},
     {"verbs"},
     {"daemon", "telling", "log", "text"},
@@ -36,6 +36,7 @@ ONLY_IMPORTER = {
     "cronsim": {"schedule.py"},
     "zstandard": {"codec.py", "zstd_frames.py"},
     "apprise": {"telling"},
+    "apscheduler": {"daemon"},
     "prometheus_client": {"telling"},
     "click": {"cli"},
     "rich": {"cli", "text.py"},
@@ -109,3 +110,14 @@ def test_help_imports_nothing_heavy() -> None:
 
     assert "Back up Docker images" in done.stdout
     assert loaded & {"boto3", "docker", "pydantic", "yaml", "requests", "rich.console"} == set()
+
+
+def test_paramiko_is_not_loaded_before_it_is_used() -> None:
+    script = (
+        "import sys, backupd.engine, docker.transport; "
+        "print(docker.transport.SSHHTTPAdapter.__name__, 'paramiko' in sys.modules); "
+        "print(docker.transport.sshconn.paramiko.SSHClient.__name__, 'paramiko' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert ["SSHHTTPAdapter False", "SSHClient True"] == done.stdout.splitlines(), done.stderr
