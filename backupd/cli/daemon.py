@@ -154,7 +154,10 @@ class _Listening:
 def view_of(generation: Generation, history: History) -> DaemonView:
     """What listeners may ask of this daemon."""
     from backupd.telling import DaemonView, Outlook
-    from backupd.verbs.status import ailment, standings_of
+    from backupd.telling.judgement import Judgement
+    from backupd.verbs.status import ailment
+
+    judgement = Judgement(generation.policy, generation.timetables, history)
 
     def outlooks() -> dict[str, Outlook]:
         return {
@@ -164,11 +167,11 @@ def view_of(generation: Generation, history: History) -> DaemonView:
                 None if one.freshness is None else one.is_fine,
                 one.outstanding_since,
             )
-            for one in standings_of(generation.policy, generation.timetables, history, now())
+            for one in judgement.standings(now())
         }
 
     def ailing() -> str:
-        return ailment(standings_of(generation.policy, generation.timetables, history, now()))
+        return ailment(judgement.standings(now()))
 
     def now() -> datetime:
         return datetime.now(UTC)

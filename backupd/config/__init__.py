@@ -57,7 +57,7 @@ def load(path: Path, *, environ: Mapping[str, str]) -> Loaded:
         document = read(text)
     except NotYamlError as error:
         raise PolicyError([Problem(str(path), error.line, "", error.cause)]) from error
-    found = [*document.findings, *_resolve(document.root, (), environ)]
+    found = [*document.findings, *resolve_below(document.root, (), environ)]
     policy, more = _validate(document, found)
     found += more
     if policy is None or found:
@@ -99,7 +99,7 @@ def _refusal(path: Path, cause: str) -> PolicyError:
     return PolicyError([Problem(str(path), None, "", cause)])
 
 
-def _resolve(
+def resolve_below(
     spot: Spot, at: tuple[str | int, ...], environ: Mapping[str, str]
 ) -> Iterator[Finding]:
     """Put in place of each reference what it gives; yield those that give nothing."""
@@ -112,7 +112,7 @@ def _resolve(
             spot.value = None
             yield Finding(spot.line, at, f"{shown} {error}")
     for step, child in spot.children.items():
-        yield from _resolve(child, (*at, step), environ)
+        yield from resolve_below(child, (*at, step), environ)
 
 
 def _validate(document: Document, found: list[Finding]) -> tuple[Policy | None, list[Finding]]:

@@ -26,7 +26,7 @@ class Ledger:
         self._history = history
         self._listeners = listeners
         self._ailing: set[str] = set()
-        """Jobs whose last run was not good."""
+        """Jobs whose last run was no success."""
 
     def open(self, now: datetime) -> bool:
         """Close what dead processes left; whether there was anything."""
@@ -83,12 +83,14 @@ class Ledger:
 
     def ended(self, record: RunRecord) -> None:
         """A run ended."""
-        recovered = record.state == "good" and record.job in self._ailing
-        if record.state == "good":
+        recovered = record.is_success and record.job in self._ailing
+        if record.is_success:
             self._ailing.discard(record.job)
-        elif record.state in ("failed", "interrupted"):
+        elif record.state != "skipped":
             self._ailing.add(record.job)
         level = {"good": logging.INFO, "skipped": logging.WARNING}.get(record.state, logging.ERROR)
+        if record.state == "good" and not record.is_success:
+            level = logging.WARNING
         LOGGER.log(level, "job %s ended: %s", record.job, ending_words(record))
         self._listeners().job_ended(record, recovered=recovered)
 
@@ -144,4 +146,4 @@ def _is_in_time(timetable: Timetable, now: datetime) -> bool:
 
 
 def _is_ailing(past: Past) -> bool:
-    return past.last is not None and past.last.state in ("failed", "interrupted")
+    return past.last is not None and past.last.state != "running" and not past.last.is_success

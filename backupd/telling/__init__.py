@@ -4,9 +4,11 @@
     editor     what is worth telling, by the policy's `when`
     notify     by apprise, which runs in apprise_child, a program of its own
     ping       addresses asked for at start and end
-    courier    the thread that carries words out: tries again, never delays a run
-    metrics    numbers for Prometheus       server   /metrics and /healthz
-    view       what all of these ask the daemon
+    courier    the threads that carry words out: they try again, and never delay a run
+    refusal    one message about a policy by which the daemon does not start
+    metrics    numbers for Prometheus       exporter  where they are shown, and keeps them
+    server     the pages /metrics and /healthz
+    view       what all of these ask the daemon     judgement  how its jobs stand
 
 `listeners_of` makes the listeners that a policy asks for; libraries are imported only then.
 """
@@ -22,13 +24,15 @@ from zoneinfo import ZoneInfo
 
 from backupd.daemon.listeners import Listener
 from backupd.errors import UsageError
-from backupd.policy import Metrics, Policy
+from backupd.policy import Policy
+from backupd.telling.courier import Couriers
 from backupd.telling.message import Voice
 from backupd.telling.view import DaemonView, Outlook
 
 if TYPE_CHECKING:
+    from backupd.telling.exporter import Front
     from backupd.telling.metrics import Numbers
-    from backupd.telling.server import Server
+    from backupd.telling.server import Pages
 
 __all__ = ["DaemonView", "Memory", "Outlook", "listeners_of"]
 
@@ -40,7 +44,9 @@ class Memory:
     """What listeners leave to those who follow them at a reload; one for a daemon's life."""
 
     numbers: Numbers | None = None
-    server: Server | None = None
+    front: Front | None = None
+    letters: Couriers | None = None
+    pings: Couriers | None = None
     told: dict[tuple[str, str], datetime] = field(default_factory=dict)
     failing_since: dict[str, datetime] = field(default_factory=dict)
 
@@ -48,30 +54,33 @@ class Memory:
 def listeners_of(policy: Policy, view: DaemonView, memory: Memory) -> list[Listener]:
     """The listeners that the policy asks for. Raises nothing for what is wrong outside of us.
 
-    At a reload, make the new ones before or after the old ones are closed: a metrics server whose
-    address stays goes over from one to the other. If its port is taken, that is logged and told
-    as a trouble, since backups matter more.
+    At a reload, make the new ones before or after the old ones are closed: what waits at an address
+    of theirs that stays, and the metrics' web server, go over from one to the other. If the port is
+    taken, that is logged and told as a trouble, since backups matter more.
     """
     voice = Voice(view.host, ZoneInfo(policy.timezone))
     listeners = [*_messengers(policy, view, memory, voice)]
     if policy.metrics is None:
         memory.numbers = None
         return listeners
+    from backupd.telling.exporter import Exporter, Front
+
+    pages, memory.front = _pages(view, memory), memory.front or Front()
     try:
-        return [_exporter(policy.metrics, view, memory), *listeners]
+        memory.front.show(pages, policy.metrics.address)
     except UsageError as error:
         LOGGER.error("%s", error)
         for listener in listeners:
             listener.trouble("metrics", str(error))
-        return listeners
+    return [Exporter(pages, memory.front), *listeners]
 
 
 def _messengers(
     policy: Policy, view: DaemonView, memory: Memory, voice: Voice
 ) -> Iterator[Listener]:
     if policy.notify is not None:
+        from backupd.telling import notify
         from backupd.telling.editor import Editor
-        from backupd.telling.notify import Notifier
 
         editor = Editor(
             policy.notify.when,
@@ -81,21 +90,23 @@ def _messengers(
             told=memory.told,
             failing_since=memory.failing_since,
         )
-        yield Notifier(policy.notify, editor)
+        memory.letters = memory.letters or Couriers("notification", notify.PAUSES_SECONDS)
+        yield notify.Notifier(policy.notify, editor, memory.letters)
     if policy.ping is not None or any(job.ping for job in policy.jobs.values()):
-        from backupd.telling.ping import Pinger
+        from backupd.telling import ping
 
-        yield Pinger(policy, voice, view.last_good_of)
+        memory.pings = memory.pings or Couriers("ping", ping.PAUSES_SECONDS)
+        yield ping.Pinger(policy, voice, view.last_good_of, memory.pings)
 
 
-def _exporter(spec: Metrics, view: DaemonView, memory: Memory) -> Listener:
+def _pages(view: DaemonView, memory: Memory) -> Pages:
     from backupd.telling.metrics import Numbers
-    from backupd.telling.server import Exporter, Pages, Server
+    from backupd.telling.server import Pages
 
     if memory.numbers is None:
-        memory.numbers = Numbers(view.pasts())
-    pages = Pages(memory.numbers, view.outlooks, view.ailment)
-    server = memory.server
-    if server is None or not server.is_open or server.address != spec.address:
-        server = memory.server = Server(spec.address, pages)
-    return Exporter(pages, server)
+        try:
+            memory.numbers = Numbers(view.pasts())
+        except UsageError as error:
+            LOGGER.warning("metrics begin without a past: %s", error)
+            memory.numbers = Numbers({})
+    return Pages(memory.numbers, view.outlooks, view.ailment)

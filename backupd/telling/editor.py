@@ -32,7 +32,7 @@ class Editor:
 
     def of_run(self, record: RunRecord, *, is_recovery: bool) -> Message | None:
         """The message about a run that ended, or None."""
-        if record.state == "good":
+        if record.is_success:
             since = self.failing_since.pop(record.job, None)
             if is_recovery and self._wants("recovery"):
                 return self.voice.recovered(record, since)

@@ -15,6 +15,12 @@ from zoneinfo import ZoneInfo
 from backupd.history import PRUNE, RunRecord, SourceRecord
 
 MOST_FAILURES = 10
+_ENDINGS = {
+    "interrupted": "was interrupted",
+    "skipped": "was skipped",
+    # By its own account it is good, since nothing of what it selected failed.
+    "good": "backed up nothing",
+}
 LONGEST_LINE = 400
 """Signs of one line, so that a service with a limit does not cut in the middle of the story."""
 
@@ -45,10 +51,8 @@ class Voice:
     zone: ZoneInfo
 
     def failed(self, record: RunRecord, last_good: datetime | None) -> Message:
-        """A run that failed or was interrupted, or one that could not be begun."""
-        what = {"interrupted": "was interrupted", "skipped": "was skipped"}.get(
-            record.state, "failed"
-        )
+        """A run that failed, was interrupted, or selected nothing, or one that was skipped."""
+        what = _ENDINGS.get(record.state, "failed")
         lines = [f"{_name(record)} on {self.host} {what} at {self._moment(record)}.", record.note]
         failures = [source for source in record.sources if source.state in {"failed", "missing"}]
         lines += [_failure(source) for source in failures[:MOST_FAILURES]]
@@ -79,11 +83,15 @@ class Voice:
 
     def trouble(self, what: str, sentence: str) -> Message:
         """Something that no run stands for, such as a policy that cannot be read."""
-        # A policy's problems are one a line, and may be many.
-        lines = [f"On {self.host}, backupd has trouble with its {what}:", *sentence.splitlines()]
-        if len(lines) > MOST_FAILURES + 1:
-            lines = [*lines[: MOST_FAILURES + 1], f"… and {len(lines) - MOST_FAILURES - 1} more."]
+        opening = f"On {self.host}, backupd has trouble with its {what}:"
+        lines = [opening, *_some(sentence.splitlines())]
         return _message(f"trouble with the {what} on {self.host}", lines, Tone.WARNING)
+
+    def refused(self, sentence: str) -> Message:
+        """The daemon does not start, by its policy."""
+        opening = f"On {self.host}, backupd does not start, so nothing is backed up."
+        lines = [opening, "Its policy cannot be followed:", *_some(sentence.splitlines())]
+        return _message(f"the daemon did not start on {self.host}", lines, Tone.FAILURE)
 
     def trial(self) -> Message:
         """What `backupd notify --test` sends."""
@@ -104,6 +112,12 @@ def _name(record: RunRecord) -> str:
 def _failure(source: SourceRecord) -> str:
     missing = "not found on the engine" if source.state == "missing" else "failed"
     return f"- {source.kind} {source.name}: {source.error or missing}"
+
+
+def _some(problems: list[str]) -> list[str]:
+    """The first of a policy's problems, which are one a line and may be many."""
+    more = len(problems) - MOST_FAILURES
+    return [*problems[:MOST_FAILURES], *([f"… and {more} more."] if more > 0 else [])]
 
 
 def _counts(record: RunRecord) -> Iterator[str]:

@@ -22,7 +22,7 @@ from backupd import __version__
 from backupd.history import PRUNE, Past, RunRecord, SourceRecord
 from backupd.telling.view import Outlook
 
-STATES = ("good", "failed", "interrupted", "skipped")
+STATES = ("good", "failed", "interrupted")
 
 
 @dataclass
@@ -71,11 +71,12 @@ class Numbers:
         """A run ended, was skipped, or was found interrupted."""
         with self._lock:
             job = self._jobs[record.job]
+            if record.has_begun:
+                job.running = max(0, job.running - 1)
             if record.state == "skipped":
                 job.skipped_total += 1
                 return
-            job.running = max(0, job.running - 1)
-            job.failures_total += record.state != "good"
+            job.failures_total += not record.is_success
             for source in record.sources:
                 kind = job.kinds[source.kind]
                 kind.failures_total += source.state in {"failed", "missing"}
@@ -103,7 +104,7 @@ class Numbers:
     def _know(self, name: str, record: RunRecord) -> None:
         job = self._jobs[name]
         job.last = record
-        if is_success(record):
+        if record.is_success:
             job.last_good = record
         for kind, sources in _by_kind(record).items():
             known = job.kinds[kind]
@@ -112,11 +113,6 @@ class Numbers:
             known.stored_bytes = sum(source.stored_bytes or 0 for source in sources)
             if all(source.state in {"saved", "unchanged"} for source in sources):
                 known.last_success = record.ended_at
-
-
-def is_success(record: RunRecord) -> bool:
-    """Whether the run made a backup of all that it selected, and selected something."""
-    return record.state == "good" and (bool(record.sources) or record.job == PRUNE)
 
 
 def _by_kind(record: RunRecord) -> dict[str, list[SourceRecord]]:
@@ -129,12 +125,21 @@ def _by_kind(record: RunRecord) -> dict[str, list[SourceRecord]]:
 def _of_promises(outlooks: Mapping[str, Outlook]) -> Iterator[Metric]:
     due = _gauge("job_next_due_timestamp_seconds", "When the job is due next.")
     interval = _gauge("job_expected_interval_seconds", "Time between two runs by the schedule.")
+    fresh = _gauge("job_fresh", "1 while the job keeps what its schedule promises, else 0.")
+    owed = _gauge(
+        "job_outstanding_since_timestamp_seconds",
+        "When a run was due after which none has ended well.",
+    )
     for name, outlook in outlooks.items():
         if outlook.next_due is not None:
             due.add_metric([name], outlook.next_due.timestamp())
         if outlook.interval is not None:
             interval.add_metric([name], outlook.interval.total_seconds())
-    yield from (due, interval)
+        if outlook.is_fresh is not None:
+            fresh.add_metric([name], float(outlook.is_fresh))
+        if outlook.outstanding_since is not None:
+            owed.add_metric([name], outlook.outstanding_since.timestamp())
+    yield from (due, interval, fresh, owed)
 
 
 def _of_jobs(jobs: Mapping[str, _Job]) -> Iterator[Metric]:
@@ -143,7 +148,7 @@ def _of_jobs(jobs: Mapping[str, _Job]) -> Iterator[Metric]:
     state = _gauge("job_last_run_state", "1 for the state in which the last run ended.", "state")
     seconds = _gauge("job_last_run_duration_seconds", "How long the last run took.")
     good = _gauge("job_last_success_timestamp_seconds", "When the last good run ended.")
-    failures = _counter("job_failures", "Runs that failed or were interrupted.")
+    failures = _counter("job_failures", "Runs that failed, were interrupted or backed up nothing.")
     skipped = _counter("job_skipped", "Runs that were skipped.")
     for name, job in jobs.items():
         running.add_metric([name], min(1, job.running))
@@ -152,11 +157,17 @@ def _of_jobs(jobs: Mapping[str, _Job]) -> Iterator[Metric]:
         if job.last is not None and job.last.ended_at is not None:
             last.add_metric([name], job.last.ended_at.timestamp())
             seconds.add_metric([name], (job.last.ended_at - job.last.started_at).total_seconds())
-            for one in STATES[:3]:
-                state.add_metric([name, one], float(job.last.state == one))
+            ended_as = _ended_as(job.last)
+            for one in STATES:
+                state.add_metric([name, one], float(ended_as == one))
         if job.last_good is not None and job.last_good.ended_at is not None:
             good.add_metric([name], job.last_good.ended_at.timestamp())
     yield from (running, last, state, seconds, good, failures, skipped)
+
+
+def _ended_as(record: RunRecord) -> str:
+    """In which of `STATES` a run ended: one that backed up nothing failed."""
+    return record.state if record.is_success or record.state != "good" else "failed"
 
 
 def _of_kinds(jobs: Mapping[str, _Job]) -> Iterator[Metric]:

@@ -10,14 +10,14 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from backupd.history import RunRecord
 from backupd.policy import Notify
-from backupd.telling.courier import LAST_CALL, Courier, Undelivered
+from backupd.telling.courier import LAST_CALL, Couriers
 from backupd.telling.editor import Editor
 from backupd.telling.message import Message
 
@@ -84,32 +84,38 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
+class Letter:
+    """One message to one address."""
+
+    sender: Sender
+    number: int
     message: Message
-    to: tuple[int, ...]
+
+    def attempt(self) -> str | None:
+        """Send it; why that failed, in a sentence without the address, or None."""
+        cause = self.sender.send(self.message, (self.number,)).get(self.number)
+        if cause is None:
+            return None
+        return f"cannot send '{self.message.title}': {self.sender.place(self.number)}: {cause}"
+
+    def abandon(self) -> None:
+        """End the attempt under way."""
+        self.sender.abandon()
 
 
 class Notifier:
-    """Sends what its editor finds worth telling."""
+    """Sends what its editor finds worth telling, to each address by a courier of its own."""
 
     def __init__(
-        self,
-        spec: Notify,
-        editor: Editor,
-        *,
-        pauses_seconds: Sequence[float] = PAUSES_SECONDS,
-        last_call: timedelta = LAST_CALL,
+        self, spec: Notify, editor: Editor, couriers: Couriers, last_call: timedelta = LAST_CALL
     ) -> None:
-        sender = Sender(spec)
+        """`couriers` may be those of a forerunner: what waits at an address that stays goes on."""
+        self._spec = spec
         self._editor = editor
-        self._everyone = tuple(range(len(sender.urls)))
+        self._couriers = couriers
         self._last_call = last_call
-        self._courier = Courier[_Letter](
-            "notification",
-            lambda letter: _attempt(sender, letter),
-            pauses_seconds=pauses_seconds,
-            abandon=sender.abandon,
-        )
+        self._addresses = [url.get_secret_value() for url in spec.urls]
+        couriers.serve(self, self._addresses)
 
     def job_started(self, job: str, at: datetime) -> None:
         """Nothing to tell yet."""
@@ -123,24 +129,16 @@ class Notifier:
         self._send(self._editor.of_trouble(what, sentence))
 
     def close(self) -> None:
-        """Send what waits, for a few seconds at most."""
-        self._courier.close(self._last_call)
+        """Send what waits, for a few seconds at most; what another took over goes on."""
+        self._couriers.close(self, self._last_call)
 
     def _send(self, message: Message | None) -> None:
         if message is not None:
-            self._courier.send(_Letter(message, self._everyone))
+            for letter in letters(self._spec, message):
+                self._couriers.send(self._addresses[letter.number], letter)
 
 
-def _attempt(sender: Sender, letter: _Letter) -> Undelivered[_Letter] | None:
-    causes = sender.send(letter.message, letter.to)
-    if not causes:
-        return None
-    return Undelivered(
-        _Letter(letter.message, tuple(causes)),
-        f"cannot send '{letter.message.title}': {explained(sender, causes)}",
-    )
-
-
-def explained(sender: Sender, causes: Mapping[int, str]) -> str:
-    """Which addresses failed and why, in one line without an address."""
-    return "; ".join(f"{sender.place(number)}: {cause}" for number, cause in causes.items())
+def letters(spec: Notify, message: Message) -> Iterator[Letter]:
+    """The message to each address; each letter can be abandoned by itself."""
+    for number in range(len(spec.urls)):
+        yield Letter(Sender(spec), number, message)

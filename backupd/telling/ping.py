@@ -5,7 +5,7 @@ Listens to the daemon; never delays or fails a run. The address is a secret: no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from backupd import __version__
 from backupd.history import PRUNE, RunRecord
 from backupd.policy import Ping, Policy
-from backupd.telling.courier import LAST_CALL, Courier, Undelivered
+from backupd.telling.courier import LAST_CALL, Couriers
 from backupd.telling.message import Message, Voice
 
 TIMEOUT_SECONDS = 10.0
@@ -26,39 +26,74 @@ Occasion = Literal["start", "success", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
+    """One address to be asked for."""
+
     url: SecretStr
     body: str | None
     what: str
     """How a log calls it."""
+    timeout_seconds: float = TIMEOUT_SECONDS
+
+    def attempt(self) -> str | None:
+        """Ask for it; why that failed, in a sentence without the address, or None."""
+        cause = self._cause()
+        return f"cannot ping {self.what}: {cause}" if cause else None
+
+    def abandon(self) -> None:
+        """Nothing: a request under way ends by its timeout, and its thread holds no exit."""
+
+    def _cause(self) -> str | None:
+        """Why the address did not take it; None if it did."""
+        try:
+            # Streamed: an answer without end is not read.
+            with requests.request(
+                "GET" if self.body is None else "POST",
+                self.url.get_secret_value(),
+                data=self.body.encode() if self.body is not None else None,
+                headers={"User-Agent": f"backupd/{__version__}"},
+                timeout=self.timeout_seconds,
+                stream=True,
+            ) as answer:
+                code = answer.status_code
+        except requests.RequestException as error:
+            # None of its own words: they hold the address.
+            return _why(error)
+        return None if HTTPStatus(200) <= code < HTTPStatus(300) else f"the server answered {code}"
 
 
-@dataclass
+@dataclass(eq=False)
 class Pinger:
-    """Asks for the addresses of a job, else of the policy, which also hears of troubles."""
+    """Asks for the addresses of a job, else of the policy, which also hears of troubles.
+
+    Each job's (and the policy's) have a courier of their own, so that the order of a job's pings
+    stays and a check that is gone holds up no other.
+    """
 
     policy: Policy
     voice: Voice
     last_good_of: Callable[[str], datetime | None]
-    pauses_seconds: Sequence[float] = PAUSES_SECONDS
+    couriers: Couriers
+    """May be those of a forerunner: what waits at an address that stays goes on."""
     timeout_seconds: float = TIMEOUT_SECONDS
     last_call: timedelta = LAST_CALL
 
     def __post_init__(self) -> None:
-        self._session = requests.Session()
-        self._courier = Courier[_Call](
-            "ping", self._attempt, pauses_seconds=self.pauses_seconds, abandon=self._session.close
-        )
+        pings = [self.policy.ping, *(job.ping for job in self.policy.jobs.values())]
+        self.couriers.serve(self, {_address(ping) for ping in pings if ping is not None})
 
     def job_started(self, job: str, at: datetime) -> None:
         """Ping the job's start."""
         self._ping(job, "start", None)
 
     def job_ended(self, record: RunRecord, recovered: bool) -> None:
-        """Ping the job's success or failure; a run that was skipped says nothing."""
-        if record.state == "good":
+        """Ping the job's success or failure.
+
+        A run that was skipped says nothing, unless it had begun: its start was told.
+        """
+        if record.is_success:
             self._ping(record.job, "success", None)
-        elif record.state != "skipped":
+        elif record.has_begun:
             self._ping(record.job, "fail", self.voice.failed(record, self.last_good_of(record.job)))
 
     def trouble(self, what: str, sentence: str) -> None:
@@ -68,8 +103,8 @@ class Pinger:
             self._send(self.policy.ping, "fail", message, f"about the {what}")
 
     def close(self) -> None:
-        """Send what waits, for a few seconds at most."""
-        self._courier.close(self.last_call)
+        """Send what waits, for a few seconds at most; what another took over goes on."""
+        self.couriers.close(self, self.last_call)
 
     def _ping(self, job: str, occasion: Occasion, message: Message | None) -> None:
         known = self.policy.jobs.get(job)
@@ -82,29 +117,13 @@ class Pinger:
         url: SecretStr | None = getattr(ping, occasion)
         if url is not None:
             body = message.body if message else None
-            self._courier.send(_Call(url, body, f"'{occasion}' {what}"))
+            call = Call(url, body, f"'{occasion}' {what}", self.timeout_seconds)
+            self.couriers.send(_address(ping), call)
 
-    def _attempt(self, call: _Call) -> Undelivered[_Call] | None:
-        cause = self._cause(call)
-        return Undelivered(call, f"cannot ping {call.what}: {cause}") if cause else None
 
-    def _cause(self, call: _Call) -> str | None:
-        """Why the address did not take it; None if it did."""
-        try:
-            # Streamed: an answer without end is not read.
-            with self._session.request(
-                "GET" if call.body is None else "POST",
-                call.url.get_secret_value(),
-                data=call.body.encode() if call.body is not None else None,
-                headers={"User-Agent": f"backupd/{__version__}"},
-                timeout=self.timeout_seconds,
-                stream=True,
-            ) as answer:
-                code = answer.status_code
-        except requests.RequestException as error:
-            # None of its own words: they hold the address.
-            return _why(error)
-        return None if HTTPStatus(200) <= code < HTTPStatus(300) else f"the server answered {code}"
+def _address(ping: Ping) -> tuple[SecretStr | None, ...]:
+    """What tells one set of addresses from another."""
+    return (ping.start, ping.success, ping.fail)
 
 
 def _why(error: requests.RequestException) -> str:

@@ -13,11 +13,9 @@ import socketserver
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from backupd.errors import UsageError
-from backupd.history import RunRecord
 from backupd.telling.metrics import Numbers, exposition
 from backupd.telling.view import Outlook
 
@@ -134,29 +132,3 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: a scrape every few seconds would fill the journal."""
-
-
-class Exporter:
-    """The listener that keeps the numbers, and the server for as long as it shows its pages."""
-
-    def __init__(self, pages: Pages, server: Server) -> None:
-        """Show `pages` on `server` from now on, whoever showed others there before."""
-        self._pages = pages
-        self._server = server
-        server.pages = pages
-
-    def job_started(self, job: str, at: datetime) -> None:
-        """Count it."""
-        self._pages.numbers.started(job)
-
-    def job_ended(self, record: RunRecord, recovered: bool) -> None:
-        """Count it."""
-        self._pages.numbers.ended(record)
-
-    def trouble(self, what: str, sentence: str) -> None:
-        """Nothing: /healthz tells of it."""
-
-    def close(self) -> None:
-        """Stop listening, unless another took the server over at a reload of the policy."""
-        if self._server.pages is self._pages:
-            self._server.close()

@@ -11,10 +11,16 @@ from backupd.history import Past
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a job's schedule promises: its next run, and the usual time between two."""
+    """What a job's schedule promises, and whether that is kept, by the rule of `backupd status`."""
 
     next_due: datetime | None = None
+    """Always ahead of now, so it tells nothing about runs that never came."""
     interval: timedelta | None = None
+    """The usual time between two runs."""
+    is_fresh: bool | None = None
+    """Whether the last success is as fresh as promised; None where nothing is promised."""
+    outstanding_since: datetime | None = None
+    """The due moment after which no good run has ended."""
 
 
 @dataclass(frozen=True, slots=True)

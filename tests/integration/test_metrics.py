@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,7 +16,9 @@ from backupd.daemon.listeners import Listener
 from backupd.history import Past
 from backupd.policy import Policy
 from backupd.telling import DaemonView, Memory, Outlook, listeners_of
+from backupd.telling.exporter import Front
 from backupd.telling.server import MOST_CLIENTS
+from tests.integration.aftermath import wait_until
 from tests.servers.receiver import Receiver
 from tests.unit.runs import SAVED, START, run
 
@@ -82,6 +85,14 @@ def get(
         return answer.status, answer.read().decode()
     finally:
         connection.close()
+
+
+def answers(port: int) -> bool:
+    """Whether our pages are there."""
+    try:
+        return get(port, "/healthz") == (200, "all is fresh\n")
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def sample(port: int, name: str) -> float | None:
@@ -190,8 +201,66 @@ def test_a_taken_port_is_one_sentence_and_a_trouble(
         f"cannot listen on {receiver.address} for metrics: address already in use; free it, or "
         "choose another under metrics.listen"
     )
-    assert ([sentence], 1) == (caplog.messages, len(listeners))
+    assert ([sentence], 2) == (caplog.messages, len(listeners))
     assert ("/no", True) == (told.path, sentence in told.body)
+
+
+def test_a_taken_port_is_tried_until_it_is_free(daemon: Daemon) -> None:
+    daemon.memory.front = Front(retry_seconds=0.05)
+    with Receiver() as receiver:
+        port = receiver.port
+        exporter, *_ = daemon.reload(policy(metrics={"listen": receiver.address}))
+        exporter.job_ended(run("failed", minutes=60), recovered=False)
+
+    wait_until(lambda: answers(port))
+
+    assert 1.0 == sample(port, "backupd_job_failures_total")
+
+
+def test_a_port_that_nobody_wants_any_more_is_not_tried_again(daemon: Daemon) -> None:
+    daemon.memory.front = Front(retry_seconds=0.05)
+    port = free_port()
+    with Receiver() as receiver:
+        daemon.reload(policy(metrics={"listen": receiver.address}))
+        daemon.reload(policy(metrics={"listen": f"127.0.0.1:{port}"}))
+    wait_until(lambda: not any(one.name == "metrics-retry" for one in threading.enumerate()))
+
+    assert (True, False) == (answers(port), answers(receiver.port))
+
+
+def test_a_reload_to_a_taken_port_leaves_the_metrics_where_they_were(daemon: Daemon) -> None:
+    port = free_port()
+    daemon.reload(policy(metrics={"listen": f"127.0.0.1:{port}"}))
+    with Receiver() as receiver:
+        exporter, *_ = daemon.reload(policy(metrics={"listen": receiver.address}))
+        exporter.job_ended(run("failed", minutes=60), recovered=False)
+
+        assert 1.0 == sample(port, "backupd_job_failures_total")
+
+
+EVERYWHERE, HERE = "0.0.0.0", "127.0.0.1"  # noqa: S104  # the one takes the port of the other
+
+
+@pytest.mark.parametrize("others", [(HERE, EVERYWHERE), (EVERYWHERE, HERE)])
+def test_a_reload_changes_the_address_on_the_same_port(
+    daemon: Daemon, others: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    for address in others:
+        daemon.reload(policy(metrics={"listen": f"{address}:{port}"}))
+
+    assert ([], 200) == (caplog.messages, get(port, "/healthz")[0])
+
+
+def test_an_address_that_this_machine_lacks_leaves_the_metrics_where_they_were(
+    daemon: Daemon,
+) -> None:
+    port = free_port()
+    daemon.reload(policy(metrics={"listen": f"127.0.0.1:{port}"}))
+
+    daemon.reload(policy(metrics={"listen": f"192.0.2.1:{port}"}))
+
+    assert answers(port)
 
 
 def test_a_reload_keeps_the_port_and_the_counts(daemon: Daemon) -> None:

@@ -10,25 +10,32 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from backupd.policy import Notify
-from backupd.telling.courier import LAST_CALL
+from backupd.history import Past
+from backupd.policy import Notify, Policy
+from backupd.telling import DaemonView, Memory, listeners_of
+from backupd.telling.courier import LAST_CALL, Couriers
 from backupd.telling.editor import Editor
 from backupd.telling.notify import Notifier
 from tests.integration.command import Command
 from tests.servers.receiver import HANG, Receiver
-from tests.unit.runs import FAILED, START, VOICE, run
+from tests.unit.runs import FAILED, SAVED, START, VOICE, run
 
+VIEW = DaemonView("web01", lambda: START, lambda _: Past(), dict, dict, str)
 CANARY = "canary-7431"
 NO_TIME = timedelta(0)
 
 
 @contextmanager
 def notifier(
-    *urls: str, timeout: str = "30s", last_call: timedelta = LAST_CALL
+    *urls: str,
+    timeout: str = "30s",
+    last_call: timedelta = LAST_CALL,
+    couriers: Couriers | None = None,
 ) -> Iterator[Notifier]:
     spec = Notify.model_validate({"urls": urls, "timeout": timeout})
     editor = Editor(spec.when, VOICE, lambda _: None, lambda: START)
-    made = Notifier(spec, editor, pauses_seconds=(0.0, 0.0), last_call=last_call)
+    couriers = couriers or Couriers("notification", (0.0, 0.0))
+    made = Notifier(spec, editor, couriers, last_call)
     try:
         yield made
     finally:
@@ -54,6 +61,60 @@ def test_only_the_service_that_refused_is_tried_again() -> None:
 
         assert 1 == good.requests.qsize()
         assert bad.requests.empty()
+
+
+def test_a_service_that_hangs_delays_no_other() -> None:
+    with Receiver() as good, Receiver(HANG) as bad:
+        urls = (f"json://{bad.address}/", f"json://{good.address}/")
+        with notifier(*urls, timeout="10m", last_call=NO_TIME) as made:
+            for _ in range(2):
+                made.job_ended(run("failed", FAILED), recovered=False)
+            told = [good.next().json["type"] for _ in range(2)]
+
+            assert (["failure"] * 2, []) == (told, bad.hung)
+
+
+def test_what_is_tried_again_outlives_a_reload() -> None:
+    # One more try than a stop still makes.
+    with Receiver(500, 500, 200) as receiver:
+        url, couriers = f"json://{receiver.address}/", Couriers("notification", (0.1, 0.1))
+        with notifier(url, couriers=couriers) as old:
+            old.job_ended(run("failed", FAILED), recovered=False)
+            receiver.next()
+            with notifier(url, timeout="20s", couriers=couriers) as new:
+                old.close()
+                new.job_ended(run("good", SAVED), recovered=True)
+                types = [receiver.next().json["type"] for _ in range(3)]
+
+    assert ["failure", "failure", "success"] == types
+
+
+def test_an_address_that_left_the_policy_gets_a_last_try(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Receiver(500) as receiver:
+        couriers = Couriers("notification", (600.0, 600.0))
+        with notifier(f"json://{receiver.address}/", couriers=couriers) as old:
+            old.job_ended(run("failed", FAILED), recovered=False)
+            receiver.next()
+
+        assert "failure" == receiver.next().json["type"]
+    assert 1 == len(caplog.messages)
+
+
+def test_a_reload_of_the_policy_keeps_the_couriers() -> None:
+    memory = Memory(letters=Couriers("notification", (0.1, 0.1)))
+    with Receiver(500, 500, 200) as receiver:
+        given = Policy.model_validate(policy(f"json://{receiver.address}/"))
+        (old,) = listeners_of(given, VIEW, memory)
+        old.trouble("store", "the login failed")
+        receiver.next()
+        (new,) = listeners_of(given, VIEW, memory)
+        old.close()
+        tries = [receiver.next().json["type"] for _ in range(2)]
+        new.close()
+
+    assert ["warning", "warning"] == tries
 
 
 def test_a_service_that_hangs_delays_nobody() -> None:
@@ -86,12 +147,13 @@ def test_what_cannot_be_sent_is_logged_without_its_address(
             made.job_ended(run("failed", FAILED), recovered=False)
 
     refused = "apprise does not take this address; its wiki shows the form"
+    failed = "cannot send 'backupd: job nightly failed on web01': notify.urls"
     assert [
-        "cannot send 'backupd: job nightly failed on web01': "
-        "notify.urls[0] (json): the service answered 401; "
-        "notify.urls[1] (json): the service cannot be reached, or did not answer in time; "
-        f"notify.urls[2] (slack): {refused}; notify.urls[3] (nosuch): {refused}"
-    ] == caplog.messages
+        f"{failed}[0] (json): the service answered 401",
+        f"{failed}[1] (json): the service cannot be reached, or did not answer in time",
+        f"{failed}[2] (slack): {refused}",
+        f"{failed}[3] (nosuch): {refused}",
+    ] == sorted(caplog.messages)
     assert CANARY not in caplog.text + "".join(capfd.readouterr())
 
 
@@ -144,6 +206,20 @@ def test_the_command_needs_addresses(backupd: Command) -> None:
         result.code,
         result.stderr,
     )
+
+
+def test_a_daemon_that_does_not_start_tells_it_once(backupd: Command) -> None:
+    with Receiver() as receiver:
+        broken = {**policy(f"json://{receiver.address}/{CANARY}"), "jobs": {}}
+        backupd.write(broken)
+        results = [backupd("daemon") for _ in range(2)]
+        sent = receiver.next()
+
+        assert receiver.requests.empty()
+    assert [2, 2] == [result.code for result in results]
+    assert "backupd: the daemon did not start on web01" == sent.json["title"]
+    assert "jobs: is empty" in sent.json["message"]
+    assert results[0].stderr.strip().removeprefix("backupd: ") in sent.json["message"]
 
 
 def test_the_specification_shows_no_address() -> None:

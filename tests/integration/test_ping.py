@@ -11,7 +11,9 @@ import pytest
 
 from backupd.history import PRUNE
 from backupd.policy import Policy
+from backupd.telling.courier import Couriers
 from backupd.telling.ping import Pinger
+from backupd.verbs.recorded import BUSY, NOTHING_SELECTED
 from tests.servers.receiver import HANG, Received, Receiver
 from tests.unit.runs import FAILED, SAVED, START, VOICE, run
 
@@ -24,13 +26,8 @@ def pinger(ping: object, timeout_seconds: float = 30, own: str | None = None) ->
     policy = Policy.model_validate(
         {"jobs": {"nightly": nightly, "other": {"images": ["a"]}}, "ping": ping}
     )
-    made = Pinger(
-        policy,
-        VOICE,
-        lambda _: None,
-        pauses_seconds=(0.0, 0.0),
-        timeout_seconds=timeout_seconds,
-    )
+    couriers = Couriers("ping", (0.0, 0.0))
+    made = Pinger(policy, VOICE, lambda _: None, couriers, timeout_seconds)
     try:
         yield made
     finally:
@@ -65,6 +62,46 @@ def test_a_skipped_run_pings_nothing() -> None:
     assert receiver.requests.empty()
 
 
+def test_a_run_that_backed_up_nothing_pings_its_failure() -> None:
+    record = run("good", note=NOTHING_SELECTED)
+    with Receiver() as receiver, pinger(f"http://{receiver.address}/uuid") as made:
+        made.job_ended(record, recovered=False)
+
+        got = receiver.next()
+
+    assert ("POST", "/uuid/fail") == (got.method, got.path)
+    assert NOTHING_SELECTED in got.body.splitlines()
+
+
+def test_a_run_that_found_its_sources_busy_ends_its_start_as_a_failure() -> None:
+    record = run("skipped", FAILED, note=BUSY)
+    with Receiver() as receiver, pinger(f"http://{receiver.address}/uuid") as made:
+        made.job_started("nightly", START)
+        made.job_ended(record, recovered=False)
+
+        got = [receiver.next().path, receiver.next().path]
+
+    assert ["/uuid/start", "/uuid/fail"] == got
+
+
+def test_a_prune_without_anything_to_do_pings_its_success() -> None:
+    with Receiver() as receiver, pinger(f"http://{receiver.address}/uuid") as made:
+        made.job_ended(run("good", job=PRUNE), recovered=False)
+
+        assert "/uuid" == receiver.next().path
+
+
+def test_an_address_that_hangs_delays_no_other() -> None:
+    with Receiver() as good, Receiver(HANG) as bad:
+        own = f"http://{bad.address}/own"
+        with pinger(f"http://{good.address}/all", timeout_seconds=600, own=own) as made:
+            made.last_call = timedelta(0)
+            for job in ("nightly", "other"):
+                made.job_started(job, START)
+
+            assert ("/all/start", []) == (good.next().path, bad.hung)
+
+
 def test_a_job_with_a_ping_of_its_own_uses_that() -> None:
     with Receiver() as receiver:
         base = f"http://{receiver.address}"
@@ -74,7 +111,7 @@ def test_a_job_with_a_ping_of_its_own_uses_that() -> None:
 
             paths = [receiver.next().path for _ in range(3)]
 
-    assert ["/own", "/all", "/all"] == paths
+    assert ["/all", "/all", "/own"] == sorted(paths)
 
 
 def test_what_has_no_address_is_not_asked_for() -> None:
@@ -124,14 +161,16 @@ def test_what_cannot_be_pinged_is_logged_without_its_address(
         with pinger(f"http://{'x' * 70}.example/{CANARY}") as made:
             made.job_started("other", START)
 
+    # Addresses wait for no other.
+    told = [*sorted(caplog.messages[:3]), *caplog.messages[3:]]
     assert [
-        "cannot ping 'start' of job nightly: the server cannot be reached",
-        "cannot ping 'fail' of job other: the server answered 404",
         "cannot ping 'fail' about the policy: the server answered 404",
+        "cannot ping 'fail' of job other: the server answered 404",
+        "cannot ping 'start' of job nightly: the server cannot be reached",
         "cannot ping 'start' of job other: the server did not answer in time",
         "cannot ping 'start' of job other: "
         "the server's certificate cannot be trusted, or it speaks no TLS",
-    ] == caplog.messages[:5]
+    ] == told[:5]
     assert 6 == len(caplog.messages)
     assert CANARY not in caplog.text + "".join(capfd.readouterr())
 

@@ -8,6 +8,7 @@ import pytest
 
 from backupd.history import RunRecord
 from backupd.telling.editor import Editor
+from backupd.verbs.recorded import NOTHING_SELECTED
 from tests.unit.runs import FAILED, SAVED, START, VOICE, run
 
 
@@ -80,6 +81,23 @@ def test_a_job_that_is_skipped_again_and_again_is_told_once_a_day() -> None:
 
     assert [True, False, False] == told
     assert desk.run(run("skipped", job="other"))
+
+
+def test_a_run_that_backed_up_nothing_is_told_as_a_failure() -> None:
+    desk = Desk("failure", "recovery")
+
+    assert desk.run(run("good", note=NOTHING_SELECTED))
+    assert NOTHING_SELECTED in desk.bodies[0].splitlines()
+
+
+def test_a_run_that_backed_up_nothing_goes_on_failing() -> None:
+    desk = Desk("recovery")
+    desk.run(run("failed", FAILED))
+    desk.run(run("good", minutes=60))
+
+    desk.run(run("good", SAVED, minutes=120), recovered=True)
+
+    assert "It had failed since 2026-01-02 03:04 UTC." in desk.bodies[0]
 
 
 def test_every_failure_of_a_run_is_told() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from backupd.history import PRUNE
-from backupd.telling.message import LONGEST_LINE, Voice
+from backupd.telling.message import LONGEST_LINE, Tone, Voice
 from tests.unit.runs import FAILED, MISSING, SAVED, START, UNCHANGED, VOICE, run
 
 
@@ -41,6 +41,29 @@ def test_an_interrupted_and_a_skipped_run_are_called_so() -> None:
         "backupd: job nightly was interrupted on web01",
         "backupd: job nightly was skipped on web01",
     ] == titles
+
+
+def test_a_run_that_backed_up_nothing_is_called_so() -> None:
+    message = VOICE.failed(run("good", note="nothing was selected"), None)
+
+    assert "backupd: job nightly backed up nothing on web01" == message.title
+    assert Tone.FAILURE == message.tone
+    assert (
+        "job nightly on web01 backed up nothing at 2026-01-02 03:04 UTC.\n"
+        "nothing was selected\n"
+        "Last good run: none known."
+    ) == message.body
+
+
+def test_a_daemon_that_does_not_start_says_why() -> None:
+    message = VOICE.refused("config.yaml:3: jobs: is missing")
+
+    assert "backupd: the daemon did not start on web01" == message.title
+    assert (
+        "On web01, backupd does not start, so nothing is backed up.\n"
+        "Its policy cannot be followed:\n"
+        "config.yaml:3: jobs: is missing"
+    ) == message.body
 
 
 def test_of_many_failures_ten_are_named() -> None:

@@ -16,6 +16,8 @@ from backupd.telling.view import Outlook
 from tests.unit.runs import FAILED, MISSING, SAVED, START, UNCHANGED, run
 
 HAND = {"nightly": Outlook()}
+HOUR = timedelta(hours=1)
+OVERDUE = Outlook(START, HOUR, is_fresh=False, outstanding_since=START - HOUR)
 DOCS = Path(__file__).parents[2] / "docs" / "telling.md"
 
 
@@ -44,14 +46,14 @@ def test_the_build_is_named(numbers: Numbers) -> None:
 
 
 def test_a_job_that_never_ran_has_promises_and_zeros_but_no_times(numbers: Numbers) -> None:
-    due = Outlook(START, timedelta(hours=1))
-
-    found = scraped(numbers, {"nightly": due})
+    found = scraped(numbers, {"nightly": OVERDUE})
 
     del found[f"build_info{{{__version__}}}"]
     assert {
         "job_next_due_timestamp_seconds{nightly}": START.timestamp(),
         "job_expected_interval_seconds{nightly}": 3600.0,
+        "job_fresh{nightly}": 0.0,
+        "job_outstanding_since_timestamp_seconds{nightly}": (START - HOUR).timestamp(),
         "job_running{nightly}": 0.0,
         "job_failures_total{nightly}": 0.0,
         "job_skipped_total{nightly}": 0.0,
@@ -73,6 +75,15 @@ def test_a_skipped_run_is_counted_and_nothing_else(numbers: Numbers) -> None:
     found = scraped(numbers)
     assert 1.0 == found["job_skipped_total{nightly}"]
     assert 1.0 == found["job_running{nightly}"]
+    assert "job_last_run_timestamp_seconds{nightly}" not in found
+
+
+def test_a_run_that_found_its_sources_busy_runs_no_longer(numbers: Numbers) -> None:
+    numbers.started("nightly")
+    numbers.ended(run("skipped", FAILED))
+
+    found = scraped(numbers)
+    assert (0.0, 1.0) == (found["job_running{nightly}"], found["job_skipped_total{nightly}"])
     assert "job_last_run_timestamp_seconds{nightly}" not in found
 
 
@@ -127,7 +138,29 @@ def test_a_later_failure_keeps_the_time_of_the_last_success(numbers: Numbers) ->
 def test_a_run_that_selected_nothing_is_no_success(numbers: Numbers) -> None:
     numbers.ended(run("good"))
 
-    assert "job_last_success_timestamp_seconds{nightly}" not in scraped(numbers)
+    found = scraped(numbers)
+    assert "job_last_success_timestamp_seconds{nightly}" not in found
+    assert (0.0, 1.0, 1.0) == (
+        found["job_last_run_state{nightly,good}"],
+        found["job_last_run_state{nightly,failed}"],
+        found["job_failures_total{nightly}"],
+    )
+
+
+def test_a_job_that_keeps_its_promise_is_fresh(numbers: Numbers) -> None:
+    found = scraped(numbers, {"nightly": Outlook(START, HOUR, is_fresh=True)})
+
+    assert 1.0 == found["job_fresh{nightly}"]
+    assert "job_outstanding_since_timestamp_seconds{nightly}" not in found
+
+
+def test_the_documented_alerts_see_a_job_that_never_succeeded(numbers: Numbers) -> None:
+    alerts = re.findall(r"^ +expr: .*", DOCS.read_text(), re.MULTILINE)
+    asked = set(re.findall(r"\bbackupd_(\w+)", "".join(alerts)))
+
+    seen = {name.partition("{")[0] for name in scraped(numbers, {"nightly": OVERDUE})}
+
+    assert {"job_fresh", "job_outstanding_since_timestamp_seconds", "build_info"} <= asked <= seen
 
 
 def test_the_history_gives_the_times_of_earlier_lives_but_no_counts() -> None:
@@ -172,7 +205,7 @@ def test_the_format_follows_what_the_client_accepts(numbers: Numbers) -> None:
 def test_every_metric_is_documented_and_nothing_else(numbers: Numbers) -> None:
     numbers.ended(run("failed", SAVED, FAILED))
     numbers.ended(run("good", SAVED))
-    text = text_of(numbers, {"nightly": Outlook(START, timedelta(hours=1))})
+    text = text_of(numbers, {"nightly": OVERDUE})
     kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", text))
     labels = {
         sample.name: ", ".join(f"`{label}`" for label in sample.labels)
