@@ -22,7 +22,7 @@ from tests.unit.runs import FAILED, SAVED, START, VOICE, run
 
 VIEW = DaemonView("web01", lambda: START, lambda _: Past(), dict, dict, str)
 CANARY = "canary-7431"
-NO_TIME = timedelta(0)
+NO_TIME, AMPLE_TIME = timedelta(0), timedelta(minutes=1)
 
 
 @contextmanager
@@ -94,7 +94,8 @@ def test_an_address_that_left_the_policy_gets_a_last_try(
 ) -> None:
     with Receiver(500) as receiver:
         couriers = Couriers("notification", (600.0, 600.0))
-        with notifier(f"json://{receiver.address}/", couriers=couriers) as old:
+        url = f"json://{receiver.address}/"
+        with notifier(url, last_call=AMPLE_TIME, couriers=couriers) as old:
             old.job_ended(run("failed", FAILED), recovered=False)
             receiver.next()
 
@@ -143,7 +144,7 @@ def test_what_cannot_be_sent_is_logged_without_its_address(
             f"slack://{CANARY}",
             f"nosuch://{CANARY}",
         )
-        with notifier(*urls) as made:
+        with notifier(*urls, last_call=AMPLE_TIME) as made:
             made.job_ended(run("failed", FAILED), recovered=False)
 
     refused = "apprise does not take this address; its wiki shows the form"
