@@ -9,6 +9,7 @@ already is used, and only what a test made may be touched there.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -28,6 +29,8 @@ import requests
 GIVEN_ENGINE = "BACKUPD_TEST_DOCKER_HOST"
 START_TIMEOUT_SECONDS = 90.0
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
+_INSTALLING = Path(tempfile.gettempdir()) / "backupd-tests-install.lock"
+"""Held by whoever installs packages: tests run in several processes."""
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CGROUPS = ("sys/fs/cgroup/", "sys/fs/cgroup/*/")
 """Where a group lies by version 2 of cgroups, and by version 1, which has a tree a controller."""
@@ -246,17 +249,20 @@ def install_package(package: str, what_for: str) -> None:
         ("apt-get", "update", "-q"),
         ("apt-get", "install", "-q", "-y", "--no-install-recommends", package),
     ]
-    for command in commands:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise EngineMissing(f"{' '.join(command)} failed:\n{done.stdout[-800:]}{done.stderr}")
+    with _INSTALLING.open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # apt-get gives up where another one is at work
+        for command in commands:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                env=environment,
+                check=False,
+            )
+            if done.returncode != 0:
+                told = f"{done.stdout[-800:]}{done.stderr}"
+                raise EngineMissing(f"{' '.join(command)} failed:\n{told}")
 
 
 def _search_path() -> str:

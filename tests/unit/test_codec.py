@@ -186,6 +186,7 @@ def test_an_empty_tar_is_recognised() -> None:
 @pytest.mark.parametrize(
     "data",
     [b"<html>not found</html>", b"x" * 9000, b"PK\x03\x04" + bytes(600), gzip.compress(b"hello")],
+    ids=["html", "text", "zip", "gzip of a text"],
 )
 def test_what_is_no_tar_is_refused_at_once(data: bytes) -> None:
     with pytest.raises(DamagedBackup, match="not a tar"):
