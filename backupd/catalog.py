@@ -11,11 +11,11 @@ import hashlib
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from backupd.errors import NotFound, NotOurs, ObjectMissing, StoreError
+from backupd.errors import DamagedBackup, NotFound, NotOurs, ObjectMissing, StoreError
 from backupd.layout import (
     BackupKey,
     Kind,
@@ -140,8 +140,33 @@ class Catalog:
             ) from error
         return parse(data, backup)
 
-    def commit(self, manifest: Manifest) -> BackupKey:
-        """Make the backup exist: the last act of every backup. Its archive must have been seen."""
+    def record(self, manifest: Manifest) -> bytes | None:
+        """The record of inspect, whole and unchanged; None where the backup has none.
+
+        Raises DamagedBackup.
+        """
+        record = manifest.record
+        if record is None:
+            return None
+        where = f"its record of inspect {record.key} is"
+        try:
+            data = self.store.get_bytes(record.key, limit_bytes=RECORD_LIMIT_BYTES)
+        except ObjectMissing as error:
+            raise DamagedBackup(f"backup {manifest.id} is damaged: {where} missing") from error
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            raise DamagedBackup(
+                f"backup {manifest.id} is damaged: {where} not the one that was stored"
+            )
+        return data
+
+    def commit(self, manifest: Manifest, *, states: Collection[str] = ()) -> BackupKey:
+        """Make the backup exist, in these states: the last act of every backup.
+
+        Its archive must have been seen.
+        """
+        for state in states:
+            # First: the backup is never seen without, and alone it is a stray that prune sweeps.
+            self.store.put_bytes(manifest.key.state_key(state), b"")
         self.store.put_bytes(manifest.key.key, manifest.to_json())
         return manifest.key
 
@@ -223,9 +248,7 @@ def _read(store: Store, prefix: str) -> Contents:
             backups.append(parsed)
     if states:
         backups = [
-            replace(backup, states=frozenset(states[backup.stem]))
-            if backup.stem in states
-            else backup
+            _marked(backup, states[backup.stem]) if backup.stem in states else backup
             for backup in backups
         ]
         for backup in backups:
@@ -234,6 +257,11 @@ def _read(store: Store, prefix: str) -> Contents:
     return Contents(
         sorted(backups, key=lambda backup: (backup.taken_at, backup.archive_id)), strays
     )
+
+
+def _marked(backup: BackupKey, states: Mapping[str, Entry]) -> BackupKey:
+    marked_at = {state: entry.modified_at for state, entry in states.items()}
+    return replace(backup, states=frozenset(states), marked_at=marked_at)
 
 
 def hosts(store: Store) -> list[str]:

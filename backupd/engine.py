@@ -289,6 +289,40 @@ class Engine:
                 f"the option came with API {api_version}; leave it out or upgrade the engine"
             )
 
+    def ask(self, what: str, path: str, **params: str) -> Any:
+        """The answer to `GET path`, as JSON; `what` begins every error's text. Raises NotFound."""
+        return self._json(what, path, **params)
+
+    def tell(self, what: str, path: str, body: Mapping[str, Any], **params: str) -> Any:
+        """The answer to `POST path` with a JSON body; None for an empty one. Raises NotFound."""
+        answer = self._send(what, path, json=dict(body), params=params, timeout=_SHORT)
+        return answer.json() if answer.content else None
+
+    def remove(self, what: str, path: str, **params: str) -> None:
+        """`DELETE path`. Raises NotFound."""
+        with translated(what, self.host):
+            answer = self._connected().delete(self._url(path), params=params, timeout=_SHORT)
+            _raise_for_status(answer, what)
+
+    def read_files(self, container: str, path: str, *, what: str) -> EngineStream:
+        """The tar of what lies at `path` in a container, also one that never ran. NotFound."""
+        return self._stream(what, f"/containers/{_path(container)}/archive", {"path": path})
+
+    def write_files(self, container: str, path: str, chunks: Iterable[bytes], *, what: str) -> None:
+        """Unpack a plain tar at `path` in a container, also one that never ran.
+
+        An exception out of `chunks` comes out unchanged; what was unpacked by then stays.
+        """
+        with translated(what, self.host):
+            answer = self._connected().put(
+                self._url(f"/containers/{_path(container)}/archive"),
+                params={"path": path},
+                data=iter(chunks),
+                headers={"Content-Type": "application/x-tar"},
+                timeout=(CONNECT_TIMEOUT_SECONDS, self.spec.save_timeout.total_seconds()),
+            )
+            _raise_for_status(answer, what)
+
     def _connected(self) -> docker.APIClient:
         if self._client is None:
             tls = self.spec.tls
@@ -327,8 +361,10 @@ class Engine:
     def _stream(self, what: str, path: str, params: Mapping[str, Any]) -> EngineStream:
         with translated(what, self.host):
             timeout = (CONNECT_TIMEOUT_SECONDS, self.spec.save_timeout.total_seconds())
+            # Asked for gzip, as requests does, the engine compresses what it reads of a container.
+            plain = {"Accept-Encoding": "identity"}
             answer = self._connected().get(
-                self._url(path), params=params, stream=True, timeout=timeout
+                self._url(path), params=params, headers=plain, stream=True, timeout=timeout
             )
             _raise_for_status(answer, what)
             return EngineStream(answer, what, self.host)
@@ -461,9 +497,12 @@ def _unreachable(what: str, host: str, error: Exception) -> EngineError:
     return EngineUnreachable(f"{what}: the engine at {host} cannot be reached")
 
 
-def _path(name: str) -> str:
+def url_path(name: str) -> str:
     """A name that a person typed, safe inside a URL's path."""
     return quote(name, safe="/:@")
+
+
+_path = url_path
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -14,6 +14,8 @@
     ├── NotFound            a name, id or moment that matches nothing
     ├── ArchiveBroken       a stream that is not the whole archive it should be (while backing up)
     ├── DamagedBackup       a stored backup that fails its checks (while reading back)
+    ├── NotRestorable       a container that cannot be given back as it was, and why
+    ├── DrillFailed         what a backup was restored to for a drill did not come up
     ├── HookFailed          a command of the policy failed inside a container
     ├── AlreadyRunning      another process holds the lock
     ├── SystemdRefused      a program of this machine's systemd failed
@@ -100,6 +102,14 @@ class ArchiveBroken(BackupdError):
 
 class DamagedBackup(BackupdError):
     """A stored backup does not match its own manifest, or cannot be decoded."""
+
+
+class NotRestorable(BackupdError):
+    """What a container needs cannot be given back on this engine; nothing was made."""
+
+
+class DrillFailed(BackupdError):
+    """What a backup holds came back, but did not work as it should."""
 
 
 class HookFailed(BackupdError):

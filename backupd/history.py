@@ -13,26 +13,21 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Self
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any, Self
 
 from backupd.history_file import HistoryFile
-from backupd.schedule import Schedule
+from backupd.run_record import CHORES, Past, Promise, RunRecord, SourceRecord
 from backupd.state import Lease, StateDir
-from backupd.timetable import Timetable
 
-RunState = Literal["running", "good", "failed", "interrupted", "skipped"]
-SourceState = Literal["saved", "unchanged", "failed", "missing"]
-
-PRUNE = "@prune"
-"""The job under which scheduled prunes stand; no job of a policy can have this name."""
 KEPT_PER_JOB = 100
 KEPT_ALTOGETHER = 20_000
 """How many of the newest runs stay; each job's newest good one stays whatever its age."""
 
 _COLUMNS = "job, started_at, ended_at, state, sources, note, lease"
-_IS_GOOD = f"state = 'good' AND (source_count > 0 OR job = '{PRUNE}')"
+_CHORES = ", ".join(f"'{name}'" for name in CHORES)
+_IS_GOOD = f"state = 'good' AND (source_count > 0 OR job IN ({_CHORES}))"
 """`RunRecord.is_success`, as SQL."""
 _MARKS = f"""
 WITH newest AS (
@@ -51,93 +46,7 @@ SELECT job, last, good, ended, skipped,
 FROM newest
 """  # noqa: S608
 """Of each job the ids of its newest runs, and how many were interrupted and skipped after them."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
-    """What became of one source in a run."""
-
-    kind: str
-    name: str
-    state: SourceState
-    backup_id: str | None = None
-    size_bytes: int | None = None
-    """Of the plain tar."""
-    stored_bytes: int | None = None
-    duration_seconds: float = 0.0
-    error: str | None = None
-
-
 _SOURCE_FIELDS = tuple(one.name for one in fields(SourceRecord))
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """One run of one job; `job` is `PRUNE` for a prune by its own schedule."""
-
-    job: str
-    started_at: datetime
-    ended_at: datetime | None
-    state: RunState
-    sources: tuple[SourceRecord, ...] = ()
-    note: str = ""
-
-    @property
-    def is_success(self) -> bool:
-        """Whether it made a backup of all that it selected.
-
-        One that selected nothing failed at nothing, but it made no backup either.
-        """
-        return self.state == "good" and (self.job == PRUNE or self.made > 0)
-
-    @property
-    def made(self) -> int:
-        """How many of its sources are backed up."""
-        return sum(source.state in ("saved", "unchanged") for source in self.sources)
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether it began at all: of those skipped, only one that found its sources busy did."""
-        return self.state != "skipped" or bool(self.sources)
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """By which schedule the daemon took a job up, and since when."""
-
-    expression: str
-    zone: str
-    delay_seconds: int
-    since: datetime
-
-    @property
-    def timetable(self) -> Timetable:
-        """When the job is due. Raises ValueError where this machine lost the time zone."""
-        schedule = Schedule.parse(self.expression, self.zone)
-        return Timetable(schedule, timedelta(seconds=self.delay_seconds))
-
-    def is_as(self, other: Promise) -> bool:
-        """Whether both promise the same, whenever they were made."""
-        mine = (self.expression, self.zone, self.delay_seconds)
-        return mine == (other.expression, other.zone, other.delay_seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What is known of one job."""
-
-    last: RunRecord | None = None
-    """The newest run, but for those that were skipped."""
-    last_good: RunRecord | None = None
-    """The newest that made a backup of everything it selected."""
-    last_ended: RunRecord | None = None
-    """The newest that came to its own end, good or not."""
-    interruptions: int = 0
-    """How many were interrupted after that one."""
-    skipped: int = 0
-    """How many were skipped after the newest good one."""
-    last_skipped: RunRecord | None = None
-    """The newest that was due and not begun."""
 
 
 class History:

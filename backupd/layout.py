@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
+from types import MappingProxyType
 from urllib.parse import quote, unquote
 
 SEGMENT_LIMIT_BYTES = 200
@@ -43,6 +45,14 @@ class Kind(StrEnum):
     CONTAINER = "container"
     VOLUME = "volume"
 
+
+PINNED, DAMAGED, SUSPECT = "pinned", "damaged", "suspect"
+"""States of a backup: a person keeps it; it failed a check; it is oddly small for its source."""
+
+CHECKED, VERIFIED, DRILLED = "checked", "verified", "drilled"
+"""How a backup was proven: its objects are there; every byte of it was read; it was restored."""
+
+PROOFS = (CHECKED, VERIFIED, DRILLED)
 
 _HASHED = re.compile(r"[A-Za-z0-9_%.-]{1,120}~[0-9a-f]{40}")
 _KINDS = frozenset(str(kind) for kind in Kind)
@@ -88,6 +98,9 @@ def moment_of(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+_NEVER: Mapping[str, datetime] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class BackupKey:
     """One backup as its manifest's key tells it.
@@ -105,6 +118,15 @@ class BackupKey:
     archive_id: str
     size_bytes: int
     states: frozenset[str] = field(default=frozenset(), compare=False)
+    marked_at: Mapping[str, datetime] = field(
+        default_factory=lambda: _NEVER, compare=False, repr=False
+    )
+    """State → when its sibling was last written, by the store's clock."""
+
+    @property
+    def proofs(self) -> dict[str, datetime]:
+        """How it was proven → when last."""
+        return {state: self.marked_at[state] for state in PROOFS if state in self.marked_at}
 
     @property
     def id(self) -> str:

@@ -92,6 +92,25 @@ class Container(_Part):
     stopped: bool = False
     """Whether it was stopped for the export; manifests older than this field know no stop."""
     mounts: tuple[Mount, ...] = ()
+    project: str = ""
+    """The Compose project that it belongs to, by Compose's label; empty for none."""
+    service: str = ""
+    """Its service in that project."""
+
+
+class Volume(_Part):
+    """The volume, or the directory of the host, that an archive was read from."""
+
+    name: str
+    """As the engine calls it; for a directory of the host its path."""
+    driver: str = ""
+    """Empty for a directory of the host. The driver's options, which may be secret, stand in the
+    record of inspect."""
+    scope: str = ""
+    path: str = ""
+    """Of a directory of the host (a bind mount); empty for a volume."""
+    mounted_by: tuple[str, ...] = ()
+    """Names of the containers that mounted it when it was read, running or not."""
 
 
 class EngineFacts(_Part):
@@ -119,8 +138,12 @@ class Manifest(_Part):
     record: Record | None = None
     images: tuple[Image, ...] = ()
     container: Container | None = None
+    volume: Volume | None = None
+    moment: str = ""
+    """Twelve hex digits that backups read while the same containers stood still have in common;
+    empty for a source that was read by itself."""
     engine: EngineFacts
-    selected_by: Literal["", "name", "pattern", "label", "in_use"] = ""
+    selected_by: Literal["", "name", "pattern", "label", "in_use", "mount"] = ""
     """What in the policy selected the source; empty in manifests older than this field."""
     warnings: tuple[str, ...] = ()
     made_by: str

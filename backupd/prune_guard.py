@@ -24,7 +24,7 @@ SMALL_GROUP = 10
 class Objection:
     """Why a plan may not be carried out."""
 
-    cause: Literal["everything", "future", "limit"]
+    cause: Literal["everything", "future", "suspect", "limit"]
     sentence: str
     """What is wrong and what to do, for the person who must decide."""
     overridable: bool
@@ -37,18 +37,21 @@ def review(
     now: datetime,
     prune_limit_percent: int = 50,
     source: str = "this source",
+    suspects: Sequence[str] = (),
 ) -> Objection | None:
     """What speaks against removing all that one group's verdicts let go; None if nothing does.
 
     A plan that removes nothing is never refused. What goes because its source was gone for longer
     than `gone_after` was asked for in so many words: it counts towards neither limit. `source`
-    names the group in the sentence.
+    names the group in the sentence; `suspects` are the ids of its newest backups that are oddly
+    small, so that the older ones may be all that is left of the source.
     """
     if all(verdict.keep for verdict in verdicts):
         return None
     return (
         _future(verdicts, now, source)
         or _everything(verdicts, source)
+        or _suspect(suspects, source)
         or _too_many(verdicts, prune_limit_percent, source)
     )
 
@@ -75,6 +78,18 @@ def _everything(verdicts: Sequence[Verdict[Candidate]], source: str) -> Objectio
         f"({len(verdicts)}), and prune never empties a source; check its retention rules, or "
         f"remove single backups with 'backupd forget ID'",
         overridable=False,
+    )
+
+
+def _suspect(suspects: Sequence[str], source: str) -> Objection | None:
+    if not suspects:
+        return None
+    return Objection(
+        "suspect",
+        f"cannot prune {source} without a yes: its newest backup {suspects[0]} is much smaller "
+        f"than those before it ('backupd show {suspects[0]}' tells by how much); look at the "
+        "source, then repeat with --yes if it is as it should be",
+        overridable=True,
     )
 
 

@@ -125,7 +125,7 @@ def decide(
     """
     entries = newest_first(backups, zone)
     marks = _marks(entries, rules, zone)
-    if not _is_gone(rules, zone, gone_since, now):
+    if not is_gone(rules, zone, gone_since, now):
         return [_verdict(entry, found) for entry, found in zip(entries, marks, strict=True)]
     aged = _marks(entries, rules, zone, as_of=now)
     gone = _Mark("gone_after", f"gone for more than {rules.gone_after}")
@@ -153,9 +153,13 @@ _Marked = Iterator[tuple[Iterable[int], _Mark]]
 """Places in the list of entries, and what keeps the backups that stand there."""
 
 
-def _is_gone(
+def is_gone(
     rules: Rules, zone: ZoneInfo, gone_since: datetime | None, now: datetime | None
 ) -> bool:
+    """Whether a source has been missing for longer than `rules.gone_after`.
+
+    Raises ValueError for `gone_since` without `now` where there is such a rule.
+    """
     if gone_since is None or rules.gone_after is None:
         return False
     if now is None:

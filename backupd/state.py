@@ -151,6 +151,12 @@ class StateDir:
         return frozenset(held)
 
     @contextmanager
+    def lock_proofs(self) -> Iterator[None]:
+        """Wait for the turn to change what is known of proofs."""
+        with self._locked("proofs", "keep", "what is proven", fcntl.LOCK_EX, wait=_WAIT):
+            yield
+
+    @contextmanager
     def lock_history(self) -> Iterator[None]:
         """Wait for the turn to replace the history's file."""
         with self._locked("history", "keep", "the history", fcntl.LOCK_EX, wait=_WAIT):

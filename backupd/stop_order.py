@@ -2,7 +2,8 @@
 
 What depends on a container stops before it and starts after it. Dependencies are known from
 Compose's labels, from a network that a container borrows from another, and from the policy's
-`stop_order`. Containers that are linked are one group: all of it is stopped, all of it is read,
+`stop_order`. Containers that share a volume which is to be read are linked too. All that are
+linked are one group: all of it is stopped, all of it is read,
 then it is started in reverse. Everything else is stopped by itself, for as short as possible.
 """
 
@@ -12,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_PROJECT = "com.docker.compose.project"
-_SERVICE = "com.docker.compose.service"
-_DEPENDS_ON = "com.docker.compose.depends_on"
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+DEPENDS_ON_LABEL = "com.docker.compose.depends_on"
 """Labels that Compose puts on each container; the last as `db:service_started:false,cache`."""
 
 _BORROWED = "container:"
@@ -30,6 +31,8 @@ class Stopping:
     """Those with a number are one group, the lowest stopped first; 0 is no number."""
     needs: frozenset[str] = frozenset()
     """Names of containers that it cannot do without."""
+    shares: frozenset[str] = frozenset()
+    """Names of the volumes that are read while it is down."""
 
 
 def groups(containers: Iterable[Stopping]) -> list[list[str]]:
@@ -56,7 +59,8 @@ def _linked(start: str, members: Mapping[str, Stopping]) -> set[str]:
         here = members[ahead.pop()]
         for other in members.values():
             numbered = bool(here.stop_order and other.stop_order)
-            if numbered or other.name in here.needs or here.name in other.needs:
+            needed = other.name in here.needs or here.name in other.needs
+            if numbered or needed or here.shares & other.shares:
                 if other.name not in reached:
                     ahead.append(other.name)
                 reached.add(other.name)
@@ -90,8 +94,10 @@ def dependencies(summaries: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[
     by_name: dict[str, str] = {}
     for summary in summaries:
         labels = summary.get("Labels") or {}
-        if _PROJECT in labels and _SERVICE in labels:
-            services.setdefault((labels[_PROJECT], labels[_SERVICE]), set()).add(summary["Id"])
+        if PROJECT_LABEL in labels and SERVICE_LABEL in labels:
+            services.setdefault((labels[PROJECT_LABEL], labels[SERVICE_LABEL]), set()).add(
+                summary["Id"]
+            )
         by_name |= {name.lstrip("/"): summary["Id"] for name in summary.get("Names") or ()}
         by_name[summary["Id"]] = summary["Id"]
     return {
@@ -107,9 +113,9 @@ def _needs(
 ) -> set[str]:
     labels = summary.get("Labels") or {}
     found: set[str] = set()
-    for part in labels.get(_DEPENDS_ON, "").split(","):
+    for part in labels.get(DEPENDS_ON_LABEL, "").split(","):
         service = part.partition(":")[0].strip()
-        found |= services.get((labels.get(_PROJECT, ""), service), set())
+        found |= services.get((labels.get(PROJECT_LABEL, ""), service), set())
     mode = (summary.get("HostConfig") or {}).get("NetworkMode") or ""
     lender = by_name.get(mode.removeprefix(_BORROWED)) if mode.startswith(_BORROWED) else None
     return found | ({lender} if lender else set())

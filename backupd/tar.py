@@ -143,8 +143,10 @@ class TarWalk:
         if self._padding or self._block.strip(b"\0") or self._pending or self._sparse:
             raise self._broken(f"is cut in the middle of a block, after {self.members} members")
         if not self.has_ended:
+            last = f", the last of them {self._name!r}," if self.members else ""
             raise self._broken(
-                f"stops after {self.members} members without the two zero blocks that end a tar"
+                f"stops after {self.members} members{last} without the two zero blocks that end a "
+                "tar"
             )
 
     def _pass(self, chunk: bytes, position: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tarfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backupd.errors import ArchiveBroken
@@ -79,7 +80,11 @@ def has_checksum(block: bytes) -> bool:
 
 def pax_records(data: bytes) -> dict[bytes, bytes]:
     """The records of a pax extended header. Raises ArchiveBroken when they are malformed."""
-    records: dict[bytes, bytes] = {}
+    return {key: data[start:end] for key, start, end in pax_places(data)}
+
+
+def pax_places(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Each record's key, and where in `data` its value begins and ends. Raises ArchiveBroken."""
     position = 0
     while position < len(data):
         digits, space, _ = data[position : position + 20].partition(b" ")
@@ -89,9 +94,8 @@ def pax_records(data: bytes) -> dict[bytes, bytes]:
         key, equals, value = data[position + len(digits) + 1 : end].partition(b"=")
         if not key or not equals or end > len(data) or not value.endswith(b"\n"):
             raise ArchiveBroken("a malformed extended header")
-        records[key] = value[:-1]
+        yield key, end - len(value), end - 1
         position = end
-    return records
 
 
 def decimal(value: bytes) -> int:
@@ -109,6 +113,13 @@ def decoded(name: bytes) -> str:
 def padding_bytes(size_bytes: int) -> int:
     """How many zero bytes fill the last block of a content of this size."""
     return -size_bytes % BLOCK_BYTES
+
+
+def with_checksum(block: bytes | bytearray) -> bytes:
+    """The header in `block` with the checksum that it has to carry."""
+    blanked = bytes(block[:148]) + b" " * 8 + bytes(block[156:])
+    checksum = _sum(blanked[:256]) + _sum(blanked[256:])
+    return blanked[:148] + f"{checksum:06o}\0 ".encode() + blanked[156:]
 
 
 def member_header(name: str, size_bytes: int, *, kind: bytes = tarfile.REGTYPE) -> bytes:

@@ -86,6 +86,7 @@ def _tasks_for(session: Session, sources: Sequence[str], jobs: Sequence[str]) ->
     from backupd.errors import NotFound
     from backupd.verbs.choose import spellings
     from backupd.verbs.job import plan_job
+    from backupd.verbs.lanes import belonging
 
     selected = [task for job in jobs for task in plan_job(session.site, session.policy, job).tasks]
     wanted: list[Task] = []
@@ -97,7 +98,7 @@ def _tasks_for(session: Session, sources: Sequence[str], jobs: Sequence[str]) ->
                 "engine; `backupd check` shows what there is"
             )
         wanted += [task for task in found if task not in wanted]
-    return wanted
+    return [*wanted, *belonging(selected, wanted)]
 
 
 def _exit_code(runs: Sequence[JobRun]) -> int:
@@ -123,6 +124,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "size_bytes": manifest.archive.size_bytes,
         "stored_bytes": manifest.archive.stored_bytes,
         "warnings": list(manifest.warnings),
+        "odd": outcome.oddity or None,
     }
 
 

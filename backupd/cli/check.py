@@ -71,20 +71,23 @@ def _examine(session: Session) -> dict[str, Any]:
     }
 
 
+def _size(source: dict[str, Any]) -> str:
+    from backupd.text import size
+
+    return "" if source["kind"] == "volume" else size(source["size_bytes"])
+
+
 def _print(report: dict[str, Any]) -> None:
     from backupd.cli.session import warn
     from backupd.cli.table import print_table
-    from backupd.text import shown, size
+    from backupd.text import shown
 
     engine = report["engine"]
     click.echo("policy   valid")
     click.echo(f"engine   Docker {shown(engine['version'])} answers at {engine['address']}")
     click.echo(f"store    {report['store']} can be written, read, listed and deleted from")
     click.echo(f"host     {report['host']}\n")
-    rows = [
-        [s["job"], s["kind"], s["name"], size(s["size_bytes"]), s["advice"]]
-        for s in report["sources"]
-    ]
+    rows = [[s["job"], s["kind"], s["name"], _size(s), s["advice"]] for s in report["sources"]]
     print_table(["JOB", "KIND", "NAME", ">SIZE", ""], rows)
     for source in report["sources"]:
         for text in source["warnings"]:

@@ -26,8 +26,9 @@ def forget(session: Session, ids: tuple[str, ...], *, yes: bool) -> None:
     """
     from backupd.cli.prune_report import tell
     from backupd.errors import UsageError
+    from backupd.layout import PINNED
     from backupd.text import shown, size
-    from backupd.verbs.remove import PINNED, remove
+    from backupd.verbs.remove import remove
 
     site = session.site
     site.catalog.require_ours(site.state.machine_id())
@@ -58,8 +59,8 @@ def pin(session: Session, ids: tuple[str, ...], *, note: str) -> None:
     \b
     Example: backupd pin 3f2ab91c04d7 --note "before the migration"
     """
+    from backupd.layout import PINNED
     from backupd.stream import Cancel
-    from backupd.verbs.remove import PINNED
 
     # Under the lock of what removes: a backup that is found here is not removed meanwhile.
     with session.state.lock_archives(session.host, "pin", Cancel()):
@@ -79,7 +80,7 @@ def unpin(session: Session, ids: tuple[str, ...]) -> None:
     Example: backupd unpin 3f2ab91c04d7
     """
     from backupd.errors import StoreError
-    from backupd.verbs.remove import PINNED
+    from backupd.layout import PINNED
 
     for backup in _find(session, ids):
         for refusal in session.store.delete([backup.state_key(PINNED)]):

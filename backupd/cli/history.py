@@ -10,7 +10,7 @@ import click
 from backupd.cli.session import Session, config_option
 
 if TYPE_CHECKING:
-    from backupd.history import RunRecord
+    from backupd.run_record import RunRecord
 
 
 @click.command()
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def history(session: Session, *, job: str | None, count: int, as_json: bool) -> None:
     """Show the runs of all jobs, or of JOB, the newest first.
 
-    A scheduled prune stands under the job @prune.
+    A scheduled prune stands under the job @prune, a scheduled verify under @verify.
 
     \b
     Examples: backupd history
@@ -32,10 +32,11 @@ def history(session: Session, *, job: str | None, count: int, as_json: bool) -> 
     """
     from backupd.cli.session import warn
     from backupd.errors import NotFound
-    from backupd.history import PRUNE, History
+    from backupd.history import History
+    from backupd.run_record import CHORES
 
     runs = History.open(session.state, warn).recent(job, count)
-    if not runs and job is not None and job not in (*session.policy.jobs, PRUNE):
+    if not runs and job is not None and job not in (*session.policy.jobs, *CHORES):
         raise NotFound(f"cannot find job {job!r}: neither in the policy nor in the history")
     if as_json:
         click.echo(json.dumps([_row(run) for run in runs], indent=2))

@@ -10,6 +10,8 @@ import click
 from backupd.cli.session import Session, config_option, store_options
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from backupd.layout import BackupKey
 
 KINDS = click.Choice(["image", "bundle", "container", "volume"])
@@ -80,12 +82,17 @@ def _row(session: Session, backup: BackupKey, archive: Any) -> dict[str, Any]:
         "job": backup.job,
         "kind": str(backup.kind),
         "name": _full_name(session, backup),
-        "taken_at": backup.taken_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "taken_at": _iso(backup.taken_at),
         "size_bytes": backup.size_bytes,
         "stored_bytes": archive.size_bytes if archive else None,
         "archive_key": session.store.full_key(archive.key) if archive else None,
         "states": sorted(backup.states),
+        "proofs": {how: _iso(at) for how, at in backup.proofs.items()},
     }
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _full_name(session: Session, backup: BackupKey) -> str:
@@ -119,4 +126,8 @@ def _print(session: Session, rows: list[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
-    print_table([*heads, ">SIZE", ">STORED"], body)
+    heads += [">SIZE", ">STORED"]
+    if any(row["states"] for row in rows):
+        heads.append("STATE")
+        body = [[*cells, ", ".join(row["states"])] for cells, row in zip(body, rows, strict=True)]
+    print_table(heads, body)

@@ -13,6 +13,7 @@ from backupd.cli.adopt import adopt, rename_job
 from backupd.cli.backup import backup
 from backupd.cli.check import check
 from backupd.cli.daemon import daemon
+from backupd.cli.drill import drill
 from backupd.cli.forget import forget, pin, unpin
 from backupd.cli.history import history
 from backupd.cli.install import install, uninstall
@@ -25,6 +26,7 @@ from backupd.cli.schema import schema
 from backupd.cli.session import Session, config_option
 from backupd.cli.show import show
 from backupd.cli.status import status
+from backupd.cli.verify import verify
 
 EXIT_CODES: tuple[tuple[type[errors.BackupdError], int], ...] = (
     (errors.UsageError, 2),
@@ -34,11 +36,12 @@ EXIT_CODES: tuple[tuple[type[errors.BackupdError], int], ...] = (
     (errors.NotFound, 5),
     (errors.DamagedBackup, 6),
     (errors.AlreadyRunning, 7),
+    (errors.NotRestorable, 8),
 )
 """The first row that an error is an instance of decides; 1 is left for sources that failed."""
 
 EPILOG = """Exit codes: 0 all good, 1 some sources failed, 2 usage or policy, 3 engine, 4 store,
-5 not found, 6 damaged backup, 7 already running."""
+5 not found, 6 damaged backup, 7 already running, 8 cannot be given back as it was."""
 
 
 @click.group(
@@ -62,6 +65,7 @@ _COMMANDS = (
     backup,
     check,
     daemon,
+    drill,
     forget,
     history,
     install,
@@ -77,6 +81,7 @@ _COMMANDS = (
     status,
     uninstall,
     unpin,
+    verify,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -9,6 +9,7 @@ import click
 from backupd.cli.session import Session, config_option, store_options
 
 if TYPE_CHECKING:
+    from backupd.layout import BackupKey
     from backupd.manifest import Manifest
 
 
@@ -28,14 +29,15 @@ def show(session: Session, backup_id: str, *, host: str | None, as_json: bool) -
     from backupd.verbs.choose import Wish, choose
 
     chosen = host or (session.host if session.optional_policy else None)
-    _, manifest = choose(session.store, Wish(host=chosen, id=backup_id))
+    catalog, manifest = choose(session.store, Wish(host=chosen, id=backup_id))
     if as_json:
         click.echo(manifest.to_json(), nl=False)
     else:
-        _print(session, manifest)
+        listed = catalog.of_source(manifest.job, manifest.kind, manifest.name)
+        _print(session, manifest, next((one for one in listed if one.id == manifest.id), None))
 
 
-def _print(session: Session, manifest: Manifest) -> None:
+def _print(session: Session, manifest: Manifest, listed: BackupKey | None) -> None:
     from backupd.text import moment, shown, size
 
     archive = manifest.archive
@@ -58,8 +60,19 @@ def _print(session: Session, manifest: Manifest) -> None:
         held = f", {held} while it was read" if held else ""
         rows.append(("container", f"{container.id[:12]}, {container.state}{held}"))
         rows.append(("of image", f"{container.image} = {container.image_id}"))
+    if manifest.volume:
+        volume = manifest.volume
+        users = ", ".join(volume.mounted_by) or "no container"
+        what = "directory of the host" if volume.path else f"volume of driver {volume.driver}"
+        rows.append(("what", f"{what}, mounted by {users}"))
+    if manifest.moment:
+        rows.append(("moment", f"{manifest.moment}, of all that was read together"))
     if manifest.record:
         rows.append(("record", session.store.full_key(manifest.record.key)))
+    for how, at in listed.proofs.items() if listed else ():
+        rows.append(("proven", f"{how} {moment(at, session.zone)}"))
+    states = sorted(listed.states - listed.proofs.keys()) if listed else []
+    rows += [("state", state) for state in states]
     rows += [("warning", warning) for warning in manifest.warnings]
     for name, value in rows:
         click.echo(f"{name:<16} {shown(value)}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backupd.cli.session import Session, config_option, store_options, warn
+from backupd.cli.status_proofs import print_proofs, proof_rows
 from backupd.cli.status_report import daemon_row, print_fleet, print_here
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def status(session: Session, *, host: str | None, as_json: bool) -> None:
     """Show how every job stands: its last run, last success, next run, and what runs now.
+
+    And when each source's backups were last proven, by verify or by a drill.
 
     Exit code 0 only if every scheduled job's last success is as fresh as its schedule says, else 1:
     use it as a health check.
@@ -67,6 +70,7 @@ def _fleet(session: Session, host: str, *, as_json: bool) -> bool:
 
 def _here(session: Session, *, as_json: bool) -> bool:
     from backupd.daemon import statefile
+    from backupd.verbs.proofs import known_proofs
     from backupd.verbs.status import job_to_json
 
     state, wrong = _state(session)
@@ -81,10 +85,13 @@ def _here(session: Session, *, as_json: bool) -> bool:
             "policy_error": str(wrong) if wrong else None,
             "daemon": daemon_row(daemon),
             "jobs": [{"job": one.job, **job_to_json(one)} for one in found],
+            "proofs": proof_rows(known_proofs(state)),
         }
         click.echo(json.dumps(row, indent=2))
     else:
-        print_here(found, daemon, session.zone if wrong is None else None)
+        zone = session.zone if wrong is None else None
+        print_here(found, daemon, zone)
+        print_proofs(known_proofs(state), now, zone)
         for problem in wrong.problems if wrong else ():
             warn(f"the policy file is wrong: {problem}")
     return is_fine

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from backupd.config import Loaded
-from backupd.history import PRUNE, Promise
+from backupd.daemon.chores import CHORES
 from backupd.policy import Policy
+from backupd.run_record import Promise
 from backupd.schedule import Schedule
 from backupd.site import Site
 from backupd.stream import Cancel
@@ -86,14 +87,16 @@ class Generation:
 
 
 def timetables_of(policy: Policy, host: str) -> dict[str, Timetable]:
-    """The timetable of every job that has a schedule, and of prune if it has one of its own."""
+    """The timetable of every job, and of every chore beside them, that has a schedule."""
     found = {}
     for name, job in policy.jobs.items():
         schedule = policy.schedule_of(job)
         if schedule is not None:
             found[name] = Timetable(schedule, delay_of(host, name, job.jitter))
-    if policy.prune.schedule is not None:
-        found[PRUNE] = Timetable(Schedule.parse(policy.prune.schedule, policy.timezone))
+    for name, chore in CHORES.items():
+        expression = chore.schedule_of(policy)
+        if expression is not None:
+            found[name] = Timetable(Schedule.parse(expression, policy.timezone))
     return found
 
 

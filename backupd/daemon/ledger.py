@@ -10,7 +10,8 @@ from datetime import datetime
 from backupd.daemon.generation import Generation
 from backupd.daemon.listeners import Listeners
 from backupd.errors import UsageError
-from backupd.history import PRUNE, History, Past, Promise, RunRecord
+from backupd.history import History
+from backupd.run_record import CHORES, Past, Promise, RunRecord
 from backupd.timetable import ATTEMPTS, TOLERANCE, Timetable, missed
 
 LOGGER = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Ledger:
                     job,
                     past.interruptions,
                 )
-            wants = job == PRUNE or generation.policy.jobs[job].catch_up
+            wants = job in CHORES or generation.policy.jobs[job].catch_up
             due = _missed(past, promises.get(job), now, heeds_skips=not wants)
             if due is None:
                 continue

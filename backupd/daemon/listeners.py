@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from backupd.history import RunRecord
+from backupd.run_record import RunRecord
 
 LOGGER = logging.getLogger(__name__)
 QUEUE_LIMIT = 10_000

@@ -30,7 +30,8 @@ from backupd.daemon.sd_notify import ServiceManager
 from backupd.daemon.showing import Showing
 from backupd.daemon.signals import Act, heed
 from backupd.daemon.stopping import CANCEL_PATIENCE, Stopping
-from backupd.history import PRUNE, History
+from backupd.history import History
+from backupd.run_record import CHORES
 from backupd.state import StateDir
 from backupd.timetable import TOLERANCE
 
@@ -192,7 +193,7 @@ class Daemon:
             note = f"{len(due) - 1} earlier moments passed while this machine slept"
             self._ledger.skipped(job, due[:-1], note)
         late = datetime.now(UTC) - due[-1]
-        wanted = job == PRUNE or self._force.generation.policy.jobs[job].catch_up
+        wanted = job in CHORES or self._force.generation.policy.jobs[job].catch_up
         if job in self._runs.running:
             self._ledger.skipped(job, due, "its last run has not ended")
         elif self._runs.is_busy_with(job):

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from backupd import journal
 from backupd.daemon.generation import Generation
 from backupd.errors import BackupdError, EngineUnreachable
+from backupd.leftovers import sweep
 from backupd.policy import StoreSpec
 from backupd.site import Site
 from backupd.stream import Cancel
@@ -136,6 +137,7 @@ class Recovery:
         self.is_undoing = True
         try:
             journal.replay(site.state, site.engine, LOGGER.warning, self._cancel)
+            sweep(site.state, site.engine, LOGGER.warning)
         finally:
             self.is_undoing = False
 

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from backupd.daemon.chores import CHORES
 from backupd.daemon.generation import Generation, give_memory_back
 from backupd.errors import BackupdError, Cancelled
-from backupd.history import PRUNE, History, RunRecord
+from backupd.history import History
 from backupd.log import LogReport
+from backupd.run_record import RunRecord
 from backupd.stream import Cancel
-from backupd.verbs.pruning import run_prune
 from backupd.verbs.recorded import run_recorded
 from backupd.verbs.task import Outcome, Task
 from backupd.verbs.transfer import Progress
@@ -164,10 +165,8 @@ class Runs:
         try:
             with generation.at_work(running.cancel) as site:
                 recorder, report = _Recorder(self._history, running), _Report(running)
-                if job == PRUNE:
-                    run_prune(recorder, site, generation.policy, job, report)
-                else:
-                    run_recorded(recorder, site, generation.policy, job, report)
+                work = CHORES[job].run if job in CHORES else run_recorded
+                work(recorder, site, generation.policy, job, report)
         except Cancelled:
             LOGGER.warning("the run of job %s was stopped", job)
         except BackupdError as error:

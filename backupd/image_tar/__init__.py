@@ -8,6 +8,6 @@ engine or holds more of an archive than its small JSON documents.
 
 from backupd.image_tar.check import ExpectedImage, ImageCheck
 from backupd.image_tar.load import loadable
-from backupd.image_tar.retag import retagged
+from backupd.image_tar.retag import renamed, retagged
 
-__all__ = ["ExpectedImage", "ImageCheck", "loadable", "retagged"]
+__all__ = ["ExpectedImage", "ImageCheck", "loadable", "renamed", "retagged"]

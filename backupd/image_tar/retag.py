@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from backupd.errors import ArchiveBroken, DamagedBackup, UsageError
 from backupd.image_tar.contents import LARGEST_DOCUMENT_BYTES, field, text
-from backupd.image_tar.reference import qualified, split
+from backupd.image_tar.reference import familiar, qualified, split
 from backupd.image_tar.saved import INDEX, MANIFEST, REPOSITORIES
 from backupd.policy.reference import without_default_domain
 from backupd.tar import Member, Sink, TarWalk
@@ -31,7 +31,23 @@ def retagged(chunks: Iterable[bytes], references: Sequence[str]) -> Iterator[byt
     Raises DamagedBackup when the tar is not whole, UsageError when it holds several images; then
     the end of the tar has not been yielded.
     """
-    retag = _Retag(references)
+    return _rewritten(chunks, lambda documents: _named(documents, references))
+
+
+def renamed(chunks: Iterable[bytes], rename: Callable[[str], str | None]) -> Iterator[bytes]:
+    """The tar of any number of images, each tag as `rename` has it; gone where that is None.
+
+    `rename` is given tags as Docker shows them. Raises DamagedBackup as `retagged` does.
+    """
+    return _rewritten(chunks, lambda documents: _each_renamed(documents, rename))
+
+
+_Documents = dict[str, bytearray]
+_Rewrite = Callable[[_Documents], Iterator[bytes]]
+
+
+def _rewritten(chunks: Iterable[bytes], rewrite: _Rewrite) -> Iterator[bytes]:
+    retag = _Retag(rewrite)
     try:
         for chunk in chunks:
             # Never an empty piece: in a chunked request it would read as the end.
@@ -44,10 +60,10 @@ def retagged(chunks: Iterable[bytes], references: Sequence[str]) -> Iterator[byt
 class _Retag:
     """Cuts the documents out of the stream; holds back only headers that are not complete."""
 
-    def __init__(self, references: Sequence[str]) -> None:
-        self._references = references
+    def __init__(self, rewrite: _Rewrite) -> None:
+        self._rewrite = rewrite
         self._walk = TarWalk(self)
-        self._documents: dict[str, bytearray] = {}
+        self._documents: _Documents = {}
         self._cut: list[tuple[int, int]] = []
         self._held = b""
         self._held_from = 0
@@ -83,24 +99,60 @@ class _Retag:
     def finish(self) -> Iterator[bytes]:
         """The documents with the new tags, and the end of the tar."""
         self._walk.finish()
-        manifest = _loaded(self._documents, MANIFEST)
-        if len(manifest) != 1:
-            raise UsageError(
-                f"cannot give the archive another tag: it holds {len(manifest)} images, not one; "
-                "restore it with its own tags, then use `docker tag`"
-            )
-        tags = [":".join(split(without_default_domain(name))) for name in self._references]
-        manifest[0]["RepoTags"] = tags or None
-        yield _document(MANIFEST, manifest)
-        if REPOSITORIES in self._documents:
-            top = _top_layer(_loaded(self._documents, REPOSITORIES), manifest[0])
-            yield _document(REPOSITORIES, _repositories(tags, top))
-        if INDEX in self._documents:
-            yield _document(INDEX, _index(_loaded(self._documents, INDEX), self._references))
+        yield from self._rewrite(self._documents)
         yield END_OF_TAR
 
 
-def _loaded(documents: dict[str, bytearray], name: str) -> Any:
+def _named(documents: _Documents, references: Sequence[str]) -> Iterator[bytes]:
+    """The documents of one image, with exactly these names."""
+    manifest = _loaded(documents, MANIFEST)
+    if len(manifest) != 1:
+        raise UsageError(
+            f"cannot give the archive another tag: it holds {len(manifest)} images, not one; "
+            "restore it with its own tags, then use `docker tag`"
+        )
+    tags = [":".join(split(without_default_domain(name))) for name in references]
+    manifest[0]["RepoTags"] = tags or None
+    yield _document(MANIFEST, manifest)
+    if REPOSITORIES in documents:
+        top = _top_layer(_loaded(documents, REPOSITORIES), manifest[0])
+        yield _document(REPOSITORIES, _repositories((tag, top) for tag in tags))
+    if INDEX in documents:
+        yield _document(INDEX, _index(_loaded(documents, INDEX), references))
+
+
+def _each_renamed(documents: _Documents, rename: Callable[[str], str | None]) -> Iterator[bytes]:
+    """The documents of many images, name by name."""
+    manifest = _loaded(documents, MANIFEST)
+    for entry in manifest:
+        tags = [rename(familiar(text(tag))) for tag in entry.get("RepoTags") or ()]
+        entry["RepoTags"] = [tag for tag in tags if tag] or None
+    yield _document(MANIFEST, manifest)
+    if REPOSITORIES in documents:
+        layers = [
+            (rename(familiar(f"{repository}:{tag}")), str(layer))
+            for repository, tags in _loaded(documents, REPOSITORIES).items()
+            if isinstance(tags, dict)
+            for tag, layer in tags.items()
+        ]
+        yield _document(REPOSITORIES, _repositories((tag, layer) for tag, layer in layers if tag))
+    if INDEX in documents:
+        index = _loaded(documents, INDEX)
+        entries = index.get("manifests") or []
+        yield _document(INDEX, index | {"manifests": [_descriptor(one, rename) for one in entries]})
+
+
+def _descriptor(descriptor: Any, rename: Callable[[str], str | None]) -> dict[str, Any]:
+    annotations: dict[str, Any] = {**(descriptor.get("annotations") or {})}
+    old = annotations.pop(_NAME, None)
+    annotations.pop(_TAG, None)
+    new = rename(familiar(text(old))) if old else None
+    if new:
+        annotations |= {_NAME: qualified(new), _TAG: split(new)[1]}
+    return {**descriptor, "annotations": annotations}
+
+
+def _loaded(documents: _Documents, name: str) -> Any:
     """The JSON document: a list for manifest.json, an object for the others."""
     if name not in documents:
         raise ArchiveBroken(f"it has no {name}")
@@ -127,9 +179,9 @@ def _top_layer(repositories: dict[str, Any], manifest: dict[str, Any]) -> str:
     return posixpath.basename(str(layers[-1]).removesuffix("/layer.tar")).removesuffix(".tar")
 
 
-def _repositories(tags: Iterable[str], layer: str) -> dict[str, dict[str, str]]:
+def _repositories(tags: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
     named: dict[str, dict[str, str]] = {}
-    for tag in tags:
+    for tag, layer in tags:
         repository, version = split(tag)
         named.setdefault(repository, {})[version] = layer
     return named

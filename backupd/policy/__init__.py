@@ -15,11 +15,13 @@ from pydantic import AfterValidator, Field
 
 from backupd.policy.consistency import AS_IT_IS, Consistency, Hook
 from backupd.policy.docker import DockerSpec, TlsSpec
+from backupd.policy.drill import Drill, DrillSource, Trial
 from backupd.policy.job import LONGEST_TIMEOUT, ORPHAN_GRACE, Compression, Job, Method
 from backupd.policy.prune import Percent, Prune, PruneWhen
 from backupd.policy.retention import Retention
 from backupd.policy.section import AbsolutePath, Section, TimeSpan, WholeNumber, check_filled
 from backupd.policy.selectors import (
+    ContainerContents,
     ContainerGlob,
     ContainerLabel,
     ContainerLiteral,
@@ -34,6 +36,8 @@ from backupd.policy.selectors import (
 )
 from backupd.policy.store import DEFAULT_STORE_URL, StoreSpec
 from backupd.policy.telling import Metrics, Notify, Ping, PingUrls
+from backupd.policy.verify import Verify
+from backupd.policy.volumes import VolumeGlob, VolumeLabel, VolumeLiteral, VolumeSelector
 from backupd.schedule import Schedule, check_zone
 
 __all__ = [
@@ -43,12 +47,15 @@ __all__ = [
     "ORPHAN_GRACE",
     "Compression",
     "Consistency",
+    "ContainerContents",
     "ContainerGlob",
     "ContainerLabel",
     "ContainerLiteral",
     "ContainerSelector",
     "Defaults",
     "DockerSpec",
+    "Drill",
+    "DrillSource",
     "Hook",
     "ImageBundle",
     "ImageGlob",
@@ -66,6 +73,12 @@ __all__ = [
     "Retention",
     "StoreSpec",
     "TlsSpec",
+    "Trial",
+    "Verify",
+    "VolumeGlob",
+    "VolumeLabel",
+    "VolumeLiteral",
+    "VolumeSelector",
 ]
 
 
@@ -84,6 +97,9 @@ class Defaults(Section):
 
     retention: Retention | None = None
     """Which backups stay; without it, all."""
+    anomaly: Percent | None = None
+    """By how much, in percent, a backup may be smaller than is usual for its source before it is
+    flagged and pruning of the source waits; without it, nothing is odd."""
 
 
 class Policy(Section):
@@ -111,6 +127,10 @@ class Policy(Section):
     """When old backups are removed: after each job, never, or {schedule: …}."""
     prune_limit: Percent = 50
     """Most of a source's backups, in percent, that one prune removes without a person's yes."""
+    verify: Verify = Verify()
+    """When backups are read back and checked by themselves."""
+    drill: Drill = Drill()
+    """When sources are restored for a trial, and what their containers have to do then."""
     parallel: Annotated[WholeNumber, Field(ge=1, le=32)] = 2
     """How many sources are read at a time, across all jobs; images always one by one."""
     stop_grace: TimeSpan = Field(
@@ -143,6 +163,10 @@ class Policy(Section):
     def ping_of(self, job: Job) -> Ping | None:
         """What is asked for when a run of `job` starts and ends; None for nothing."""
         return job.ping or self.ping
+
+    def anomaly_of(self, job: Job) -> int | None:
+        """How much smaller than usual is odd for `job`, in percent; None if nothing is."""
+        return self.defaults.anomaly if job.anomaly is None else job.anomaly
 
     def retention_of(self, job: Job) -> Retention | None:
         """Which backups of `job` stay; None if all."""

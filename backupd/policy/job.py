@@ -17,10 +17,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from backupd.policy import reference as names
+from backupd.policy.prune import Percent
 from backupd.policy.retention import Retention
 from backupd.policy.section import Flag, PositiveSpan, Section, TimeSpan, WholeNumber
 from backupd.policy.selectors import ContainerSelector, ImageBundle, ImageSelector
 from backupd.policy.telling import PingUrls
+from backupd.policy.volumes import VolumeSelector
 from backupd.schedule import check_expression, check_zone
 
 
@@ -123,10 +125,16 @@ class Job(Section):
     """Images to save, by name, pattern, label, use, or bundled into one archive."""
     containers: tuple[ContainerSelector, ...] = ()
     """Containers whose files to export, by name, pattern or label."""
+    volumes: tuple[VolumeSelector, ...] = ()
+    """Volumes whose files to back up, by name, pattern or label."""
     exclude: tuple[Pattern, ...] = ()
-    """Patterns to leave out of what patterns, labels and in_use select; full names stay."""
+    """Patterns to leave out of what patterns, labels, in_use and with_volumes select; full names
+    stay."""
     retention: Retention | None = None
     """Which backups stay; without it, that of 'defaults', and without that, all."""
+    anomaly: Percent | None = None
+    """By how much, in percent, a backup may be smaller than is usual for its source before it is
+    flagged and pruning of the source waits; without it, that of 'defaults'."""
     compression: Compression | None = None
     """Compression of this job's archives; without it, the policy's."""
     ping: PingUrls | None = None
@@ -143,8 +151,10 @@ class Job(Section):
 
     @model_validator(mode="after")
     def _selects_something(self) -> Self:
-        if not self.images and not self.containers:
-            raise ValueError("selects nothing; name something under 'images' or 'containers'")
+        if not self.images and not self.containers and not self.volumes:
+            raise ValueError(
+                "selects nothing; name something under 'images', 'containers' or 'volumes'"
+            )
         return self
 
     @model_validator(mode="after")
@@ -160,4 +170,8 @@ class Job(Section):
 
     def excludes_container(self, name: str) -> bool:
         """Whether the container of this name (without a leading slash) would be left out."""
+        return any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+    def excludes_volume(self, name: str) -> bool:
+        """Whether the volume of this name, or directory of this path, would be left out."""
         return any(fnmatchcase(name, pattern) for pattern in self.exclude)

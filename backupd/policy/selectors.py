@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from backupd.policy import reference as names
 from backupd.policy.consistency import Consistency
-from backupd.policy.section import Section, check_filled
+from backupd.policy.section import Flag, Section, check_filled
 
 _CONTAINER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -57,6 +57,23 @@ def check_container_pattern(pattern: str) -> str:
     return names.check_pattern(pattern.removeprefix("/"))
 
 
+def check_host_path(path: str) -> str:
+    """`path` as the engine spells it, without doubled slashes. Raises ValueError."""
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("is not a full path; begin it with /")
+    steps = [step for step in path.split("/") if step]
+    if not steps or {".", ".."} & set(steps):
+        raise ValueError("is not the path of a directory to back up; write it without dots")
+    return "/" + "/".join(steps)
+
+
+def check_once(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """`paths` themselves, if none is there twice. Raises ValueError."""
+    if len(set(paths)) != len(paths):
+        raise ValueError("names a path twice; remove one")
+    return paths
+
+
 def check_label(label: str) -> str:
     """`label` itself: `key` (any value) or `key=value`. Raises ValueError."""
     if not label.partition("=")[0].strip():
@@ -66,6 +83,7 @@ def check_label(label: str) -> str:
 
 Reference = Annotated[str, AfterValidator(names.normalise)]
 Label = Annotated[str, AfterValidator(check_label)]
+HostPath = Annotated[str, AfterValidator(check_host_path)]
 Platform = Annotated[str, AfterValidator(names.check_platform)]
 
 
@@ -125,14 +143,23 @@ class ImageBundle(Section):
         return self
 
 
-class ContainerLiteral(Consistency):
+class ContainerContents(Consistency):
+    """What is read of a container besides its own files."""
+
+    with_volumes: Flag = False
+    """Back up all its volumes too, each by itself, read while the container stands still."""
+    bind_mounts: Annotated[tuple[HostPath, ...], AfterValidator(check_once)] = ()
+    """Directories of the host to back up too, by their path there, where they are mounted."""
+
+
+class ContainerLiteral(ContainerContents):
     """One container by its name; that it is missing is a failure."""
 
     name: Annotated[str, AfterValidator(check_container_name)]
     """Name of a container."""
 
 
-class ContainerGlob(Consistency):
+class ContainerGlob(ContainerContents):
     """All containers whose name fits a pattern."""
 
     pattern: Annotated[str, AfterValidator(check_container_pattern)] = Field(
@@ -145,14 +172,15 @@ class ContainerGlob(Consistency):
         return fnmatchcase(name, self.pattern)
 
 
-class ContainerLabel(Consistency):
+class ContainerLabel(ContainerContents):
     """All containers that carry a label."""
 
     label: Label
     """Label of containers: key (whatever its value) or key=value."""
 
 
-def _name_or_pattern(value: object, *, literal: str, glob: str) -> str:
+def name_or_pattern(value: object, *, literal: str, glob: str) -> str:
+    """The tag of the class that a name in the file means."""
     return glob if isinstance(value, str) and names.is_pattern(value) else literal
 
 
@@ -162,7 +190,7 @@ def _image_tag(raw: Any) -> str:
         for key in ("bundle", "label", "in_use"):
             if key in raw:
                 return f"<{key}>"
-        return _name_or_pattern(raw.get("image"), literal="<image>", glob="<images>")
+        return name_or_pattern(raw.get("image"), literal="<image>", glob="<images>")
     return f"<{_IMAGE_TAGS[type(raw)]}>"
 
 
@@ -170,7 +198,7 @@ def _container_tag(raw: Any) -> str:
     if isinstance(raw, dict):
         if "label" in raw:
             return "<label>"
-        return _name_or_pattern(raw.get("name"), literal="<name>", glob="<names>")
+        return name_or_pattern(raw.get("name"), literal="<name>", glob="<names>")
     return f"<{_CONTAINER_TAGS[type(raw)]}>"
 
 
@@ -188,7 +216,7 @@ _CONTAINER_TAGS: dict[type, str] = {
 }
 
 
-def _telling_key(raw: dict[object, object], keys: tuple[str, ...], *, noun: str) -> None:
+def telling_key(raw: dict[object, object], keys: tuple[str, ...], *, noun: str) -> None:
     """Raise ValueError unless exactly one of `keys` says which kind of selector `raw` is."""
     found = [key for key in keys if key in raw]
     if len(found) == 1:
@@ -205,7 +233,7 @@ def read_image(raw: object) -> object:
     if isinstance(raw, str):
         return {"image": raw}
     if isinstance(raw, dict):
-        _telling_key(raw, ("image", "label", "in_use", "bundle"), noun="images")
+        telling_key(raw, ("image", "label", "in_use", "bundle"), noun="images")
     elif type(raw) not in _IMAGE_TAGS:
         raise PydanticCustomError("string_type", "is neither an image's name nor a mapping")
     return raw
@@ -216,13 +244,13 @@ def read_container(raw: object) -> object:
     if isinstance(raw, str):
         return {"name": raw}
     if isinstance(raw, dict):
-        _telling_key(raw, ("name", "label"), noun="containers")
+        telling_key(raw, ("name", "label"), noun="containers")
     elif type(raw) not in _CONTAINER_TAGS:
         raise PydanticCustomError("string_type", "is neither a container's name nor a mapping")
     return raw
 
 
-class _TextIsShort:
+class TextIsShort:
     """Tells the JSON Schema that a selector may also be written as a text."""
 
     def __init__(self, description: str) -> None:
@@ -245,7 +273,7 @@ ImageSelector = Annotated[
     | Annotated[ImageBundle, Tag("<bundle>")],
     Discriminator(_image_tag),
     BeforeValidator(read_image),
-    _TextIsShort("Name of an image, or a pattern of names with *, ? or [."),
+    TextIsShort("Name of an image, or a pattern of names with *, ? or [."),
 ]
 ContainerSelector = Annotated[
     Annotated[ContainerLiteral, Tag("<name>")]
@@ -253,5 +281,5 @@ ContainerSelector = Annotated[
     | Annotated[ContainerLabel, Tag("<label>")],
     Discriminator(_container_tag),
     BeforeValidator(read_container),
-    _TextIsShort("Name of a container, or a pattern of names with *, ? or [."),
+    TextIsShort("Name of a container, or a pattern of names with *, ? or [."),
 ]

@@ -1,8 +1,8 @@
 """What can be backed up: the contract that every kind of source keeps.
 
-A source is one image reference, bundle or container that a job selected. It can say what it is
-now (`survey`), open the engine's tar of exactly that (`open`), and check the tar while it streams
-(`check`). Reading holds nothing and changes nothing; pausing or stopping a container is the
+A source is one image reference, bundle, container or volume that a job selected. It can say what
+it is now (`survey`), open the engine's tar of exactly that (`open`), and check the tar while it
+streams (`check`). Reading holds nothing and changes nothing; pausing or stopping a container is the
 caller's business.
 """
 
@@ -13,10 +13,11 @@ from typing import Literal, Protocol
 
 from backupd.engine import Engine, EngineStream
 from backupd.layout import Kind
-from backupd.manifest import Container, Image
+from backupd.manifest import Container, Image, Volume
 from backupd.policy import Consistency
+from backupd.volume_access import HostMount
 
-SelectedBy = Literal["name", "pattern", "label", "in_use"]
+SelectedBy = Literal["name", "pattern", "label", "in_use", "mount"]
 """What in the policy selected a source; it decides whose backups a vanished source's are."""
 
 
@@ -38,9 +39,12 @@ class Survey:
     """What the tar may hold beyond that: headers, and files that grow while they are read."""
     images: tuple[Image, ...] = ()
     container: Container | None = None
+    volume: Volume | None = None
     record: bytes | None = None
     """The record of inspect: JSON, to be kept beside the archive."""
     warnings: tuple[str, ...] = ()
+    helper: str = ""
+    """Id of the helper through which the source is read, once there is one."""
 
     @property
     def estimate_bytes(self) -> int:
@@ -75,6 +79,14 @@ class Source(Protocol):
         """Names of the containers that it, a container, depends on."""
 
     @property
+    def mount(self) -> HostMount | None:
+        """What a helper has to mount so that it can be read; None where the engine gives it."""
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """Names of the job's containers that mount it, a volume."""
+
+    @property
     def spools_first(self) -> bool:
         """Whether the engine stages the whole tar on its own disk before the first byte."""
 
@@ -82,7 +94,10 @@ class Source(Protocol):
         """What the source is now. Raises NotFound when it is not on the engine."""
 
     def open(self, engine: Engine, survey: Survey) -> EngineStream:
-        """The tar of what `survey` saw, by id where the engine allows it."""
+        """The tar of what `survey` saw, by id where the engine allows it.
+
+        Where `mount` is something, `survey.helper` has mounted it.
+        """
 
     def check(self, survey: Survey) -> Check:
         """A fresh check for the tar of what `survey` saw."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from backupd.engine import Engine, EngineStream, Inspect
+from backupd.container_body import lenders_of
+from backupd.engine import Engine, EngineStream, Inspect, url_path
+from backupd.errors import NotFound
 from backupd.layout import Kind
 from backupd.manifest import Container, Mount
 from backupd.policy import AS_IT_IS, Consistency
 from backupd.sources import Check, Survey
+from backupd.stop_order import PROJECT_LABEL, SERVICE_LABEL
 from backupd.tar import TarWalk
+from backupd.volume_access import HostMount
 
 _OVERHEAD_BYTES = 64 << 20
 """Headers of many small files, and what a running container may add while it is read."""
@@ -27,8 +31,12 @@ class ContainerSource:
     name: str
     consistency: Consistency = AS_IT_IS
     needs: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
+    """Volumes and directories of its mounts that the same job backs up."""
     kind = Kind.CONTAINER
     spools_first = False
+    mount: ClassVar[HostMount | None] = None
+    beside: ClassVar[frozenset[str]] = frozenset()
 
     def survey(self, engine: Engine) -> Survey:
         """Inspect of the container and of its image. Raises NotFound."""
@@ -38,6 +46,7 @@ class ContainerSource:
         warnings = [
             f"{mount.type} {mount.source or 'mount'} at {mount.destination} is not in the export"
             for mount in facts.mounts
+            if mount.source not in self.apart
         ]
         if image is None:
             warnings.append(
@@ -48,7 +57,9 @@ class ContainerSource:
             size_bytes=int(inspect.get("SizeRootFs") or 0),
             overhead_bytes=_OVERHEAD_BYTES,
             container=facts,
-            record=record_of(inspect, image, engine.version().architecture),
+            record=record_of(
+                inspect, image, engine.version().architecture, surroundings(engine, inspect)
+            ),
             warnings=tuple(warnings),
         )
 
@@ -64,6 +75,7 @@ class ContainerSource:
 
 def container_facts(inspect: Inspect, consistency: Consistency) -> Container:
     """The manifest's part of one container, about to be read; nothing of it is secret."""
+    labels = inspect["Config"].get("Labels") or {}
     return Container(
         id=inspect["Id"],
         name=inspect["Name"].lstrip("/"),
@@ -80,6 +92,8 @@ def container_facts(inspect: Inspect, consistency: Consistency) -> Container:
             )
             for mount in inspect.get("Mounts") or ()
         ),
+        project=labels.get(PROJECT_LABEL, ""),
+        service=labels.get(SERVICE_LABEL, ""),
     )
 
 
@@ -89,12 +103,56 @@ def is_live(inspect: Inspect) -> bool:
     return state["Status"] not in _STILL and not state.get("Paused")
 
 
-def record_of(container: Inspect, image: Inspect | None, machine: str) -> bytes:
+def surroundings(engine: Engine, container: Inspect) -> Inspect:
+    """The networks, volumes and containers that this one needs to run again, as far as they are.
+
+    `networks` and `volumes` are inspects by name; `lenders` are names by the id under which inspect
+    tells of a container whose network or processes this one shares.
+    """
+    attached = (container.get("NetworkSettings") or {}).get("Networks") or {}
+    networks = {name: _asked(engine, "network", name) for name in attached}
+    for network in networks.values():
+        # Who else is attached is no part of it, and names other people's addresses.
+        network.pop("Containers", None)
+    mounts = container.get("Mounts") or ()
+    volumes = {
+        mount["Name"]: _asked(engine, "volume", mount["Name"])
+        for mount in mounts
+        if mount.get("Type") == "volume" and mount.get("Name")
+    }
+    lenders = {lender: _name_of(engine, lender) for lender in lenders_of(container)}
+    return {
+        "networks": {name: found for name, found in networks.items() if found},
+        "volumes": {name: found for name, found in volumes.items() if found},
+        "lenders": {lender: name for lender, name in lenders.items() if name},
+    }
+
+
+def _asked(engine: Engine, kind: str, name: str) -> Inspect:
+    """What the engine says of a network or volume; nothing for one that is gone by now."""
+    try:
+        path = f"/{kind}s/{url_path(name)}"
+        found: Inspect = engine.ask(f"cannot inspect {kind} {name!r}", path)
+    except NotFound:
+        return {}
+    return found
+
+
+def _name_of(engine: Engine, container: str) -> str:
+    try:
+        return str(engine.inspect_state(container)["Name"]).lstrip("/")
+    except NotFound:
+        return ""
+
+
+def record_of(
+    container: Inspect, image: Inspect | None, machine: str, around: Inspect | None = None
+) -> bytes:
     """The record of inspect: container and image as the engine tells them. May hold secrets.
 
     `machine` is the engine's own architecture, in the kernel's words, for a container whose image
-    is gone.
+    is gone; `around` is what `surroundings` found.
     """
     record: dict[str, Any] = {"schema": 1, "container": container, "image": image}
-    record["machine"] = machine
+    record |= {"machine": machine, **(around or {})}
     return json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +48,12 @@ class Record:
     image: Mapping[str, Any]
     machine: str = ""
     """The architecture of the engine's machine, in the kernel's words."""
+    networks: Mapping[str, Any] = field(default_factory=dict)
+    """Inspects of the networks that it was attached to, by name; records may be older than this."""
+    volumes: Mapping[str, Any] = field(default_factory=dict)
+    """Inspects of the volumes that it mounted, by name."""
+    lenders: Mapping[str, str] = field(default_factory=dict)
+    """Names of the containers that it borrowed a network or processes from, by id."""
 
     @property
     def architecture(self) -> str:
@@ -76,7 +82,10 @@ def read_record(data: bytes) -> Record:
         raise DamagedBackup("cannot read the record of inspect: it is not one of ours") from error
     if not isinstance(container, dict) or not isinstance(image, dict | None):
         raise DamagedBackup("cannot read the record of inspect: it is not one of ours")
-    return Record(container, image or {}, str(record.get("machine") or ""))
+    around = {part: record.get(part) or {} for part in ("networks", "volumes", "lenders")}
+    if not all(isinstance(part, dict) for part in around.values()):
+        raise DamagedBackup("cannot read the record of inspect: it is not one of ours")
+    return Record(container, image or {}, str(record.get("machine") or ""), **around)
 
 
 def image_config(record: Record, *, diff_id: str, taken_at: datetime, comment: str) -> bytes:

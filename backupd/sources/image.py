@@ -12,6 +12,7 @@ from backupd.layout import Kind
 from backupd.manifest import Image
 from backupd.policy import AS_IT_IS
 from backupd.sources import Check, Survey
+from backupd.volume_access import HostMount
 
 _OVERHEAD_BYTES = 8 << 20
 """Tar headers, configs and the per-layer files that engine 20.10 adds."""
@@ -26,6 +27,8 @@ class ImageSource:
     kind = Kind.IMAGE
     consistency = AS_IT_IS
     needs: ClassVar[frozenset[str]] = frozenset()
+    beside: ClassVar[frozenset[str]] = frozenset()
+    mount: ClassVar[HostMount | None] = None
     spools_first = True
 
     @property
@@ -55,6 +58,8 @@ class BundleSource:
     kind = Kind.BUNDLE
     consistency = AS_IT_IS
     needs: ClassVar[frozenset[str]] = frozenset()
+    beside: ClassVar[frozenset[str]] = frozenset()
+    mount: ClassVar[HostMount | None] = None
     spools_first = True
 
     def survey(self, engine: Engine) -> Survey:

@@ -1,17 +1,17 @@
 """From a job's selectors to the sources that are on the engine now.
 
 A literal that is missing is a failure of its own and stops nothing else; a pattern, a label or
-`in_use` that matches nothing is a warning. Two calls to the engine, however many selectors.
+`in_use` that matches nothing is a warning. Three calls to the engine, however many selectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import assert_never
 
 from backupd.engine import Engine, Inspect
 from backupd.layout import Kind
+from backupd.leftovers import SCRATCH_REPOSITORY
 from backupd.policy import (
     ContainerGlob,
     ContainerLabel,
@@ -26,10 +26,15 @@ from backupd.policy import (
     Job,
 )
 from backupd.policy import reference as names
-from backupd.sources import SelectedBy, Source
+from backupd.sources import SelectedBy
 from backupd.sources.container import ContainerSource
 from backupd.sources.image import BundleSource, ImageSource
+from backupd.sources.select_volumes import select_volumes, wants_volumes
+from backupd.sources.selection import Missing, Selection, labelled
 from backupd.stop_order import dependencies
+from backupd.volume_access import is_helper, name_of
+
+__all__ = ["Missing", "Selection", "references_of", "select"]
 
 _SELECTED_BY: dict[type, SelectedBy] = {
     ImageGlob: "pattern",
@@ -40,44 +45,28 @@ _SELECTED_BY: dict[type, SelectedBy] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A literal of the policy that is not on the engine."""
-
-    kind: Kind
-    name: str
-    where: str
-    """Its place in the policy, such as `jobs.nightly.images[0]`."""
-
-
-@dataclass(slots=True)
-class Selection:
-    """What one job selects now, in the policy's order, each source once."""
-
-    sources: dict[tuple[Kind, str], Source] = field(default_factory=dict)
-    selected_by: dict[tuple[Kind, str], SelectedBy] = field(default_factory=dict)
-    missing: list[Missing] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def add(self, source: Source, selected_by: SelectedBy) -> None:
-        """Take a source; the first selector that names it decides its options."""
-        self.sources.setdefault((source.kind, source.name), source)
-        self.selected_by.setdefault((source.kind, source.name), selected_by)
-
-
 def select(engine: Engine, name: str, job: Job) -> Selection:
     """What the job called `name` selects on this engine. Raises EngineError."""
     selection = Selection()
-    containers = engine.containers() if job.containers or _wants_in_use(job) else []
+    containers = _without_helpers(
+        engine.containers() if job.containers or _wants_in_use(job) else []
+    )
     if job.images:
-        engine_images = _Images(engine.images(), containers)
+        engine_images = _Images(_without_helpers(engine.images()), containers)
         for index, image in enumerate(job.images):
             where = f"jobs.{name}.images[{index}]"
             _select_images(selection, engine, engine_images, image, job=job, where=where)
     for index, container in enumerate(job.containers):
         where = f"jobs.{name}.containers[{index}]"
         _select_containers(selection, containers, container, job=job, where=where)
+    if wants_volumes(job):
+        select_volumes(selection, engine, containers, name, job)
     return selection
+
+
+def _without_helpers(things: list[Inspect]) -> list[Inspect]:
+    """What is the engine's own; helpers are there for the length of one backup."""
+    return [thing for thing in things if not is_helper(thing)]
 
 
 def _wants_in_use(job: Job) -> bool:
@@ -91,7 +80,8 @@ class _Images:
         self.by_reference: dict[str, Inspect] = {}
         for summary in summaries:
             for reference in references_of(summary):
-                self.by_reference[reference] = summary
+                if not reference.startswith(f"{SCRATCH_REPOSITORY}/"):
+                    self.by_reference[reference] = summary
         self.in_use = {container["ImageID"] for container in containers}
         self.untagged_in_use = sorted(
             summary["Id"]
@@ -145,7 +135,7 @@ def _matching(images: _Images, selector: ImageGlob | ImageLabel | ImageInUse) ->
             case ImageGlob():
                 wanted = selector.matches(reference)
             case ImageLabel(label=label):
-                wanted = _labelled(summary, label)
+                wanted = labelled(summary, label)
             case ImageInUse():
                 wanted = summary["Id"] in images.in_use
         if wanted:
@@ -163,7 +153,7 @@ def _select_containers(
     job: Job,
     where: str,
 ) -> None:
-    by_name = {_name_of(summary): summary for summary in containers}
+    by_name = {name_of(summary): summary for summary in containers}
     needs = _needs(by_name) if selector.stop else {}
     match selector:
         case ContainerLiteral(name=name):
@@ -175,7 +165,7 @@ def _select_containers(
         case ContainerGlob():
             found = [name for name in sorted(by_name) if selector.matches(name)]
         case ContainerLabel(label=label):
-            found = [name for name in sorted(by_name) if _labelled(by_name[name], label)]
+            found = [name for name in sorted(by_name) if labelled(by_name[name], label)]
         case _:
             assert_never(selector)
     found = [name for name in found if not job.excludes_container(name)]
@@ -197,15 +187,3 @@ def _needs(by_name: dict[str, Inspect]) -> dict[str, frozenset[str]]:
         names_by_id[identity]: frozenset(names_by_id[other] for other in others)
         for identity, others in needed.items()
     }
-
-
-def _name_of(summary: Inspect) -> str:
-    """The container's own name: links of other containers are listed among its names too."""
-    own = [name for name in summary["Names"] if name.count("/") == 1]
-    return str((own or summary["Names"])[0]).lstrip("/")
-
-
-def _labelled(summary: Inspect, label: str) -> bool:
-    labels = summary.get("Labels") or {}
-    key, equals, value = label.partition("=")
-    return labels.get(key) == value if equals else key in labels

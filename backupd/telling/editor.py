@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from backupd.history import RunRecord
+from backupd.run_record import RunRecord
 from backupd.telling.message import Message, Voice
 
 QUIET = timedelta(hours=24)
@@ -34,6 +34,8 @@ class Editor:
         """The message about a run that ended, or None."""
         if record.is_success:
             since = self.failing_since.pop(record.job, None)
+            if any(source.oddity for source in record.sources) and self._wants("failure"):
+                return self.voice.odd(record)
             if is_recovery and self._wants("recovery"):
                 return self.voice.recovered(record, since)
             return self.voice.good(record) if self._wants("always") else None

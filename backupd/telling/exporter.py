@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from backupd.errors import UsageError
-from backupd.history import RunRecord
+from backupd.run_record import RunRecord
 from backupd.telling.server import Pages, Server
 
 LOGGER = logging.getLogger("backupd.telling")

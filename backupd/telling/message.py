@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from backupd.history import PRUNE, RunRecord, SourceRecord
+from backupd.run_record import CHORES, RunRecord, SourceRecord
 
 MOST_FAILURES = 10
 _ENDINGS = {
@@ -58,9 +58,10 @@ class Voice:
         lines += [_failure(source) for source in failures[:MOST_FAILURES]]
         if len(failures) > MOST_FAILURES:
             lines.append(f"… and {len(failures) - MOST_FAILURES} more sources.")
+        lines += _oddities(record)
         if failures:
             lines.append(f"{len(failures)} of {len(record.sources)} sources failed.")
-        if record.job != PRUNE:
+        if record.job not in CHORES:
             lines.append(f"Last good run: {self._at(last_good) if last_good else 'none known'}.")
         return _message(f"{_name(record)} {what} on {self.host}", lines, Tone.FAILURE)
 
@@ -72,6 +73,15 @@ class Voice:
             *_counts(record),
         ]
         return _message(f"{_name(record)} works again on {self.host}", lines, Tone.SUCCESS)
+
+    def odd(self, record: RunRecord) -> Message:
+        """A good run that made a backup which may not be what its source should be."""
+        lines = [
+            f"{_name(record)} on {self.host} ended at {self._moment(record)}, but look at this:",
+            *_oddities(record),
+            "The backup is kept, and nothing of its source is pruned until a usual one.",
+        ]
+        return _message(f"{_name(record)} made an odd backup on {self.host}", lines, Tone.WARNING)
 
     def good(self, record: RunRecord) -> Message:
         """A good run like the one before."""
@@ -106,12 +116,18 @@ class Voice:
 
 
 def _name(record: RunRecord) -> str:
-    return "the scheduled prune" if record.job == PRUNE else f"job {record.job}"
+    return CHORES.get(record.job, f"job {record.job}")
 
 
 def _failure(source: SourceRecord) -> str:
     missing = "not found on the engine" if source.state == "missing" else "failed"
     return f"- {source.kind} {source.name}: {source.error or missing}"
+
+
+def _oddities(record: RunRecord) -> list[str]:
+    odd = [source for source in record.sources if source.oddity]
+    more = [f"… and {len(odd) - MOST_FAILURES} more odd ones."] if len(odd) > MOST_FAILURES else []
+    return [f"- {one.kind} {one.name}: {one.oddity}" for one in odd[:MOST_FAILURES]] + more
 
 
 def _some(problems: list[str]) -> list[str]:

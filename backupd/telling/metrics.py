@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from backupd import __version__
-from backupd.history import PRUNE, Past, RunRecord, SourceRecord
+from backupd.run_record import CHORES, Past, RunRecord, SourceRecord
 from backupd.telling.view import Outlook
 
 STATES = ("good", "failed", "interrupted")
@@ -89,8 +89,7 @@ class Numbers:
         """Every metric as it stands now, of the jobs that there are now."""
         with self._lock:
             jobs = {name: self._jobs[name] for name in outlooks}
-            if PRUNE in self._jobs:
-                jobs[PRUNE] = self._jobs[PRUNE]
+            jobs |= {name: self._jobs[name] for name in CHORES if name in self._jobs}
             families = [
                 *_of_promises(outlooks),
                 *_of_jobs(jobs),

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from backupd.history import RunRecord
 from backupd.policy import Notify
+from backupd.run_record import RunRecord
 from backupd.telling.courier import LAST_CALL, Couriers
 from backupd.telling.editor import Editor
 from backupd.telling.message import Message

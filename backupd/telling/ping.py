@@ -15,8 +15,8 @@ import requests
 from pydantic import SecretStr
 
 from backupd import __version__
-from backupd.history import PRUNE, RunRecord
 from backupd.policy import Ping, Policy
+from backupd.run_record import CHORES, RunRecord
 from backupd.telling.courier import LAST_CALL, Couriers
 from backupd.telling.message import Message, Voice
 
@@ -110,7 +110,7 @@ class Pinger:
         known = self.policy.jobs.get(job)
         ping = self.policy.ping_of(known) if known else self.policy.ping
         if ping is not None:
-            name = "the scheduled prune" if job == PRUNE else f"job {job}"
+            name = CHORES.get(job, f"job {job}")
             self._send(ping, occasion, message, f"of {name}")
 
     def _send(self, ping: Ping, occasion: Occasion, message: Message | None, what: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from backupd.history import Past
+from backupd.run_record import Past
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from backupd.catalog import fingerprint, new_archive_id
-from backupd.errors import ArchiveBroken, BackupdError, Cancelled, PartsExhausted, StoreError
-from backupd.layout import moment_of, source_folder, stamp
+from backupd.errors import (
+    AlreadyRunning,
+    ArchiveBroken,
+    BackupdError,
+    Cancelled,
+    PartsExhausted,
+    StoreError,
+)
+from backupd.layout import Kind, moment_of, source_folder, stamp
 from backupd.manifest import Archive, Manifest
 from backupd.site import Site
-from backupd.sources import Survey
+from backupd.sources import Source, Survey
 from backupd.verbs.commit import Draft, reuse, store_record
 from backupd.verbs.consistency import held
 from backupd.verbs.past import Past
@@ -43,11 +50,15 @@ class _Read:
 class Attempt:
     """One task on its way to an outcome."""
 
-    def __init__(self, site: Site, task: Task, past: Past, progress: Progress) -> None:
+    def __init__(
+        self, site: Site, task: Task, past: Past, progress: Progress, *, moment: str = ""
+    ) -> None:
+        """`moment` is what the manifests of all that stands still together have in common."""
         self._site = site
         self._task = task
         self._past = past
         self._progress = progress
+        self._moment = moment
         self._begun = time.monotonic()
         self._lock = ExitStack()
         self._still = ExitStack()
@@ -56,10 +67,28 @@ class Attempt:
         self._read: _Read | None = None
         self._manifest: Manifest | None = None
         self._error: BackupdError | None = None
+        self._unheld: BackupdError | None = None
+
+    @property
+    def source(self) -> Source:
+        """What is backed up."""
+        return self._task.source
+
+    @property
+    def unheld(self) -> BackupdError | None:
+        """Why the source did not stand still from `prepare` to `release`; None if it did."""
+        return self._unheld
 
     def prepare(self) -> None:
         """Lock the source, look at it, and let it stand still as the policy wants it."""
         self._step(self._prepare)
+        self._unheld = self._error
+
+    def rely_on(self, holders: Sequence[Attempt]) -> None:
+        """Fail when one of `holders`, on whose stillness this volume depends, did not hold."""
+        for holder in holders:
+            if holder.unheld is not None and self._error is None:
+                self._fail(_not_still(self.source.name, holder.source.name, holder.unheld))
 
     def read(self) -> None:
         """Send its archive into the store, unless it needs none."""
@@ -67,7 +96,15 @@ class Attempt:
 
     def release(self) -> None:
         """Let it go on."""
-        self._always(self._still.close)
+        self._always(self._let_go)
+
+    def _let_go(self) -> None:
+        try:
+            self._still.close()
+        except Exception as error:
+            ours = error if isinstance(error, BackupdError) else BackupdError(repr(error))
+            self._unheld = self._unheld or ours
+            raise
 
     def commit(self) -> None:
         """Make the backup exist."""
@@ -84,7 +121,13 @@ class Attempt:
             timedelta(seconds=time.monotonic() - self._begun),
             manifest=None if self._error else self._manifest,
             error=self._error,
+            oddity=self._oddity(),
         )
+
+    def _oddity(self) -> str:
+        if self._draft is None or self._manifest is None or self._error is not None:
+            return ""
+        return self._draft.oddity(self._manifest.archive.size_bytes)
 
     def _step(self, act: Callable[[], None]) -> None:
         if self._error is None:
@@ -120,7 +163,9 @@ class Attempt:
         site.cancel.raise_if_set()
         self._lock.enter_context(site.state.lock_source(source.kind, source.name, "back up"))
         survey = source.survey(site.engine)
-        draft = Draft(site, task, moment_of(stamp(site.now())))
+        folder = source_folder(site.host, task.job, source.kind, source.name)
+        taken_at, sizes = moment_of(stamp(site.now())), self._past.sizes_of(folder)
+        draft = Draft(site, task, taken_at, self._moment, earlier_bytes=sizes)
         _refuse_backward_clock(draft, self._past)
         self._draft, self._survey = draft, survey
         mark = fingerprint(survey.content, task.compression.method.value)
@@ -151,9 +196,11 @@ class Attempt:
         self._site.cancel.raise_if_set()
         compression = self._task.compression
         mark = fingerprint(survey.content, compression.method.value)
-        size_bytes = int(survey.estimate_bytes * growth)
-        destination = Destination(new_archive_id(mark), compression, size_bytes)
         source = self._task.source
+        # The engine tells no volume's size: what its last backup held is the best guess.
+        folder = source_folder(self._site.host, self._task.job, source.kind, source.name)
+        expected_bytes = max(survey.estimate_bytes, self._past.size_of(folder))
+        destination = Destination(new_archive_id(mark), compression, int(expected_bytes * growth))
         return _Read(
             survey,
             send_archive(self._site, source, survey, destination, progress=self._progress),
@@ -165,23 +212,44 @@ class Attempt:
             survey, archive = self._read.survey, self._read.archive
             record = store_record(self._site, self._task, survey, archive)
             manifest = self._draft.manifest(survey, archive, record=record)
-            self._site.catalog.commit(manifest)
+            self._draft.commit(manifest)
             self._manifest = manifest
         if self._manifest is not None:
             self._past.learn([self._manifest.key])
 
 
 def attempt_all(attempts: Sequence[Attempt]) -> list[Outcome]:
-    """The outcomes of sources that stand still together, in the order of `attempts`."""
+    """The outcomes of sources that stand still together, in the order of `attempts`.
+
+    Volumes come after the containers that mount them, and fail when one of those did not stand
+    still, or when its commands say afterwards that what was read is not to be kept.
+    """
+    by_name = {a.source.name: a for a in attempts if a.source.kind is Kind.CONTAINER}
+
+    def require_stillness(attempt: Attempt) -> None:
+        names = sorted(attempt.source.beside & by_name.keys())
+        attempt.rely_on([by_name[name] for name in names])
+
     for attempt in attempts:
+        require_stillness(attempt)
         attempt.prepare()
     for attempt in attempts:
         attempt.read()
     for attempt in reversed(attempts):
         attempt.release()
     for attempt in attempts:
+        require_stillness(attempt)
         attempt.commit()
     return [attempt.end() for attempt in attempts]
+
+
+def _not_still(volume: str, container: str, cause: BackupdError) -> BackupdError:
+    """The error of a volume whose container failed it: of the same kind where that matters."""
+    kind = type(cause) if isinstance(cause, AlreadyRunning | Cancelled) else BackupdError
+    return kind(
+        f"cannot back up volume {volume!r}: container {container!r}, which mounts it, was not held "
+        f"still: {cause}"
+    )
 
 
 def _refuse_backward_clock(draft: Draft, past: Past) -> None:

@@ -3,12 +3,12 @@
 The manifest is written last, so a crash before that line leaves an orphan archive and never a
 backup that cannot be restored. A source's failure is its own outcome; the others go on.
 
-Containers are read several at a time, as the site's turns allow; images one after another, since
-the engine saves them so, and since a second tag of one image then finds the first one's archive.
+What may be read at the same time is told by `verbs/lanes.py`.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,22 +18,17 @@ from datetime import timedelta
 
 from backupd import journal
 from backupd.errors import BackupdError, Cancelled
-from backupd.layout import Kind
+from backupd.leftovers import sweep
 from backupd.policy.section import span_text
 from backupd.site import Site
-from backupd.stop_order import Stopping, groups
 from backupd.stream import Cancel
 from backupd.verbs.attempt import Attempt, attempt_all
+from backupd.verbs.lanes import Lane, Unit, lanes_of
 from backupd.verbs.past import Past
+from backupd.verbs.proofs import remember
 from backupd.verbs.task import Outcome, Report, Task
 
 __all__ = ["Outcome", "Report", "Task", "run"]
-
-Unit = Sequence[Task]
-"""Tasks whose sources stand still together; nearly always one."""
-
-Lane = Sequence[Unit]
-"""Units that are done one after another."""
 
 
 def run(site: Site, tasks: Sequence[Task], report: Report) -> list[Outcome]:
@@ -44,10 +39,13 @@ def run(site: Site, tasks: Sequence[Task], report: Report) -> list[Outcome]:
     all, or when the host's prefix belongs to another machine.
     """
     journal.replay(site.state, site.engine, report.note, site.cancel)
+    sweep(site.state, site.engine, report.note)
     if not tasks:
         return []
     site.catalog.claim(site.state.machine_id(), site.now())
-    past = Past(site.catalog.backups())
+    known = site.catalog.backups()
+    remember(site.state, known)
+    past = Past(known)
     site.engine.version()  # asked once, before several threads would ask
     with _deadlines(site, tasks) as sites:
         work = _Work(sites, past, report)
@@ -65,29 +63,6 @@ def run(site: Site, tasks: Sequence[Task], report: Report) -> list[Outcome]:
 
 def _gathered(lanes: Iterable[Future[list[Outcome]]]) -> list[Outcome]:
     return [outcome for lane in lanes for outcome in lane.result()]
-
-
-def lanes_of(tasks: Sequence[Task]) -> list[Lane]:
-    """What may be done at the same time: the images in one lane, every container in its own.
-
-    Containers of one job that are stopped and depend on each other are one unit.
-    """
-    images = [[task] for task in tasks if task.source.kind is not Kind.CONTAINER]
-    lanes: list[Lane] = [images] if images else []
-    for job in dict.fromkeys(task.job for task in tasks):
-        found = {
-            task.source.name: task
-            for task in tasks
-            if task.job == job and task.source.kind is Kind.CONTAINER
-        }
-        stopping = [
-            Stopping(name, task.source.consistency.stop_order, task.source.needs)
-            for name, task in found.items()
-            if task.source.consistency.stop
-        ]
-        lanes += [[[found[name] for name in group]] for group in groups(stopping)]
-        lanes += [[[task]] for task in found.values() if not task.source.consistency.stop]
-    return lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +138,10 @@ class _Work:
                     self._past.learn(site.catalog.backups())
                 with self._reporting:
                     progress = [self._report.begin(task) for task in unit]
+                moment = secrets.token_hex(6) if len(unit) > 1 else ""
                 outcomes = attempt_all(
                     [
-                        Attempt(site, task, self._past, told)
+                        Attempt(site, task, self._past, told, moment=moment)
                         for task, told in zip(unit, progress, strict=True)
                     ]
                 )

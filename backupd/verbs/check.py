@@ -28,6 +28,7 @@ class Finding:
     kind: Kind
     name: str
     size_bytes: int
+    """As the engine tells it; 0 for a volume."""
     changes: int | None
     """For a container: how many of its paths differ from its image (`docker diff`)."""
     warnings: tuple[str, ...]
@@ -35,6 +36,8 @@ class Finding:
     @property
     def advice(self) -> str:
         """For a container: whether saving its image would do."""
+        if self.kind is Kind.VOLUME:
+            return "no engine tells its size before it is read"
         if self.changes is None:
             return ""
         if self.changes == 0:

@@ -76,6 +76,16 @@ def choose(store: Store, wish: Wish) -> tuple[Catalog, Manifest]:
     return catalog, catalog.manifest(backup)
 
 
+def only_host(store: Store, host: str | None) -> str:
+    """`host`, or the only one of the store. Raises NotFound, UsageError where there are several."""
+    found = [host] if host is not None else hosts(store)
+    if len(found) > 1:
+        raise UsageError(f"cannot tell whose is meant: choose one of {', '.join(found)} by --host")
+    if not found:
+        raise NotFound(f"cannot find any backup in {store.url}")
+    return found[0]
+
+
 def _hosts_of(store: Store, host: str | None) -> Sequence[str]:
     if host is not None and host != ALL_HOSTS:
         return [host]

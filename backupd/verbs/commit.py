@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from backupd import __version__
+from backupd.anomaly import shrinkage
 from backupd.errors import BackupdError
-from backupd.layout import BackupKey, backup_key, record_key
+from backupd.layout import SUSPECT, BackupKey, backup_key, record_key
 from backupd.manifest import Archive, EngineFacts, Manifest, Record
 from backupd.site import Site
 from backupd.sources import Survey
@@ -26,8 +27,21 @@ class Draft:
     site: Site
     task: Task
     taken_at: datetime
+    moment: str = ""
+    """What it has in common with whatever is read while the same containers stand still."""
     warnings: list[str] = field(default_factory=list)
     """What did not stop the backup, found while the source was read."""
+    earlier_bytes: Sequence[int] = ()
+    """Sizes of the source's earlier backups, newest first."""
+
+    def oddity(self, size_bytes: int) -> str:
+        """What is odd about the size of its tar, as a sentence; empty if nothing is."""
+        return shrinkage(size_bytes, self.earlier_bytes, self.task.anomaly_percent)
+
+    def commit(self, manifest: Manifest) -> BackupKey:
+        """Make the backup exist; an oddly small one is marked as such."""
+        odd = self.oddity(manifest.archive.size_bytes)
+        return self.site.catalog.commit(manifest, states=[SUSPECT] if odd else [])
 
     def manifest(
         self, survey: Survey, archive: Archive, *, record: Record | None = None
@@ -35,6 +49,7 @@ class Draft:
         """The whole manifest."""
         site, source = self.site, self.task.source
         version = site.engine.version()
+        odd = self.oddity(archive.size_bytes)
         key = backup_key(
             site.host,
             self.task.job,
@@ -55,6 +70,8 @@ class Draft:
             record=record,
             images=survey.images,
             container=survey.container,
+            volume=survey.volume,
+            moment=self.moment,
             engine=EngineFacts(
                 id=version.id,
                 version=version.version,
@@ -62,7 +79,7 @@ class Draft:
                 storage_driver=version.storage_driver,
             ),
             selected_by=self.task.selected_by,
-            warnings=(*survey.warnings, *self.warnings),
+            warnings=(*survey.warnings, *self.warnings, *([odd] if odd else [])),
             made_by=f"backupd {__version__}",
         )
 
@@ -93,7 +110,7 @@ def reuse(
         with site.state.lock_archives(site.host, "back up", site.cancel):
             if not site.catalog.archive_is_whole(manifest):
                 continue
-            backup = site.catalog.commit(manifest)
+            backup = draft.commit(manifest)
             if site.catalog.archive_is_whole(manifest):
                 return manifest
             site.catalog.withdraw(backup)

@@ -64,7 +64,14 @@ def tasks_of(policy: Policy, name: str, selection: Selection) -> list[Task]:
     job = policy.jobs[name]
     compression = policy.compression_of(job)
     return [
-        Task(name, source, compression, selection.selected_by[key], job.timeout)
+        Task(
+            name,
+            source,
+            compression,
+            selection.selected_by[key],
+            job.timeout,
+            policy.anomaly_of(job),
+        )
         for key, source in selection.sources.items()
     ]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
-from backupd.layout import BackupKey
+from backupd.anomaly import PREDECESSORS
+from backupd.layout import DAMAGED, BackupKey
 
 
 class Past:
@@ -16,7 +18,7 @@ class Past:
     def __init__(self, backups: Iterable[BackupKey]) -> None:
         self._lock = threading.Lock()
         self._known: set[str] = set()
-        self._newest: dict[str, datetime] = {}
+        self._newest: dict[str, list[BackupKey]] = defaultdict(list)
         self._by_mark: dict[str, list[BackupKey]] = defaultdict(list)
         self._spoiled: set[str] = set()
         self.learn(backups)
@@ -30,16 +32,29 @@ class Past:
 
     def _count(self, backup: BackupKey) -> None:
         self._known.add(backup.key)
-        newest = self._newest.get(backup.folder)
-        self._newest[backup.folder] = max(newest or backup.taken_at, backup.taken_at)
+        newest = self._newest[backup.folder]
+        insort(newest, backup, key=lambda known: -known.taken_at.timestamp())
+        del newest[PREDECESSORS:]
         self._by_mark[backup.archive_id.partition("-")[0]].append(backup)
-        if "damaged" in backup.states:
+        if DAMAGED in backup.states:
             self._spoiled.add(backup.archive_id)
 
     def newest_of(self, folder: str) -> datetime | None:
         """When the source of this folder was last backed up."""
         with self._lock:
-            return self._newest.get(folder)
+            newest = self._newest.get(folder)
+            return newest[0].taken_at if newest else None
+
+    def size_of(self, folder: str) -> int:
+        """How many plain bytes the newest backup of this folder's source has; 0 without one."""
+        with self._lock:
+            newest = self._newest.get(folder)
+            return newest[0].size_bytes if newest else 0
+
+    def sizes_of(self, folder: str) -> list[int]:
+        """The plain bytes of the newest few backups of this folder's source, newest first."""
+        with self._lock:
+            return [backup.size_bytes for backup in self._newest.get(folder, ())]
 
     def bearing(self, mark: str) -> list[BackupKey]:
         """One backup for each archive with this fingerprint that failed no check, newest first."""

@@ -14,9 +14,11 @@ from backupd.engine import Engine
 from backupd.layout import BackupKey, Kind
 from backupd.policy import Job
 from backupd.sources.select import references_of, select
+from backupd.sources.select_volumes import wants_volumes
 from backupd.state import StateDir
 from backupd.stream import Cancel
 from backupd.verbs.prune import Source, as_listed
+from backupd.volume_access import mounted_by, volumes
 
 _FILE = "gone.json"
 
@@ -31,6 +33,9 @@ def present(engine: Engine, name: str, job: Job) -> set[Source]:
         found |= {as_listed(Kind.IMAGE, reference) for reference in references_of(image)}
     for container in engine.containers():
         found |= {as_listed(Kind.CONTAINER, each.lstrip("/")) for each in container["Names"]}
+        found |= {as_listed(Kind.VOLUME, each) for each in mounted_by(container)}
+    if wants_volumes(job):
+        found |= {as_listed(Kind.VOLUME, each["Name"]) for each in volumes(engine)}
     return found
 
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from backupd.catalog import Catalog
 from backupd.errors import DamagedBackup, NotFound
 from backupd.grouping import group_key
-from backupd.layout import BackupKey, Kind, is_hashed, name_of, segment
+from backupd.layout import PINNED, BackupKey, Kind, is_hashed, name_of, segment
 from backupd.policy import (
     ContainerGlob,
     ContainerLabel,
@@ -26,10 +26,13 @@ from backupd.policy import (
     ImageLabel,
     ImageLiteral,
     Job,
+    VolumeGlob,
+    VolumeLabel,
+    VolumeLiteral,
 )
+from backupd.proof import shelter, suspects
 from backupd.prune_guard import Objection, review
-from backupd.retention import Rules, Verdict, decide
-from backupd.verbs.remove import PINNED
+from backupd.retention import Rules, Verdict, decide, is_gone
 
 Source = tuple[Kind, str]
 """A source by the name that a listing shows: see `as_listed`."""
@@ -138,6 +141,7 @@ def _plan_group(
         now=terms.now,
         prune_limit_percent=terms.prune_limit_percent,
         source=found.label,
+        suspects=suspects(members),
     )
     return replace(found, objection=objection)
 
@@ -145,8 +149,15 @@ def _plan_group(
 def _verdicts(
     members: Sequence[BackupKey], sound: Collection[str], terms: Terms
 ) -> list[Verdict[Considered]]:
-    considered = [Considered(backup, good=backup.archive_id in sound) for backup in members]
     gone_since = _gone(members, terms)
+    # What its source left behind once it is gone grows old like its minimum.
+    has_gone = is_gone(terms.rules, terms.zone, gone_since, terms.now)
+    good = [backup for backup in members if backup.archive_id in sound]
+    sheltered = {} if has_gone else shelter(good)
+    considered = [
+        Considered(backup, good=backup.archive_id in sound, held=sheltered.get(backup.key))
+        for backup in members
+    ]
     return decide(considered, terms.rules, terms.zone, gone_since=gone_since, now=terms.now)
 
 
@@ -178,7 +189,7 @@ def covering(job: Job, catalog: Catalog) -> Callable[[BackupKey], bool]:
         if hashed and _names(job, backup.kind, manifest.name):
             return True
         by_label = _by_label(job, backup.kind, manifest.name)
-        return by_label and manifest.selected_by in ("label", "in_use")
+        return by_label and manifest.selected_by in ("label", "in_use", "mount")
 
     return is_covered
 
@@ -194,6 +205,10 @@ def literals(job: Job) -> set[Source]:
     for container in job.containers:
         if isinstance(container, ContainerLiteral):
             found.add(as_listed(Kind.CONTAINER, container.name))
+            found |= {as_listed(Kind.VOLUME, path) for path in container.bind_mounts}
+    for volume in job.volumes:
+        if isinstance(volume, VolumeLiteral):
+            found.add(as_listed(Kind.VOLUME, volume.name))
     return found
 
 
@@ -210,7 +225,8 @@ def _names(job: Job, kind: Kind, name: str) -> bool:
         case Kind.CONTAINER:
             return any(_names_container(selector, name, job) for selector in job.containers)
         case Kind.VOLUME:
-            return False
+            mounted = any(name in selector.bind_mounts for selector in job.containers)
+            return mounted or any(_names_volume(selector, name, job) for selector in job.volumes)
 
 
 def _names_image(selector: object, name: str, job: Job) -> bool:
@@ -232,8 +248,17 @@ def _names_container(selector: object, name: str, job: Job) -> bool:
     return False
 
 
+def _names_volume(selector: object, name: str, job: Job) -> bool:
+    match selector:
+        case VolumeLiteral(name=literal):
+            return name == literal
+        case VolumeGlob():
+            return selector.matches(name) and not job.excludes_volume(name)
+    return False
+
+
 def _by_label(job: Job, kind: Kind, name: str) -> bool:
-    """Whether a label (or use) may have selected this source, and might again."""
+    """Whether a label (or use, or a mount) may have selected this source, and might again."""
     match kind:
         case Kind.IMAGE:
             by_label = any(isinstance(one, ImageLabel | ImageInUse) for one in job.images)
@@ -241,4 +266,8 @@ def _by_label(job: Job, kind: Kind, name: str) -> bool:
         case Kind.CONTAINER:
             by_label = any(isinstance(one, ContainerLabel) for one in job.containers)
             return by_label and not job.excludes_container(name)
+        case Kind.VOLUME:
+            by_label = any(isinstance(one, VolumeLabel) for one in job.volumes)
+            by_mount = any(one.with_volumes for one in job.containers)
+            return (by_label or by_mount) and not job.excludes_volume(name)
     return False

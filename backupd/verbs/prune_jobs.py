@@ -11,14 +11,13 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from backupd.catalog import Catalog, StoredArchive
-from backupd.layout import BackupKey
+from backupd.layout import DAMAGED, BackupKey
 from backupd.policy import Job, Policy
 from backupd.retention import Rules
 from backupd.site import Site
 from backupd.verbs.presence import absences, remember
 from backupd.verbs.prune import GroupPlan, Source, Terms, as_listed, covering, plan
 from backupd.verbs.remove import (
-    DAMAGED,
     Removal,
     drop_uploads,
     forgotten_before,

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Protocol
 
 from backupd.errors import BackupdError, Cancelled
-from backupd.history import RunRecord, RunState, SourceRecord
 from backupd.policy import Policy
+from backupd.run_record import RunRecord, RunState, SourceRecord
 from backupd.site import Site
 from backupd.verbs.job import JobRun, run_job
 from backupd.verbs.task import Outcome, Report
@@ -117,4 +117,5 @@ def _source(outcome: Outcome) -> SourceRecord:
         manifest.archive.size_bytes,
         manifest.archive.stored_bytes,
         seconds,
+        oddity=outcome.oddity or None,
     )

@@ -13,12 +13,10 @@ from datetime import datetime
 
 from backupd.catalog import Catalog, Contents, StoredArchive
 from backupd.errors import StoreError
-from backupd.layout import BackupKey, archives_folder, parse_archive_key
+from backupd.layout import PINNED, BackupKey, archives_folder, parse_archive_key
 from backupd.policy import ORPHAN_GRACE
 from backupd.site import Site
 from backupd.stores import Refusal
-
-DAMAGED, PINNED = "damaged", "pinned"
 
 SHOWN = 20
 """After so many refusals a person knows."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from backupd import half_imports
 from backupd.catalog import RECORD_LIMIT_BYTES, Catalog
@@ -43,6 +43,8 @@ class Back:
     by_import: bool = False
     with_config: bool = True
     options: ImportOptions = field(default_factory=ImportOptions)
+    labels: Mapping[str, str] | None = None
+    """The image's labels in place of the container's own; None for those."""
 
 
 def restore_container(
@@ -79,7 +81,8 @@ def restore_container(
                 with half_imports.noted(site.state, site.engine, message=message, layer=layer):
                     _import(site.engine, chunks, reference, kept, back.options, message, say)
             else:
-                tar = _around(chunks, manifest, record, reference, message)
+                labelled = record if back.labels is None else _labelled(record, back.labels)
+                tar = _around(chunks, manifest, labelled, reference, message)
                 for line in site.engine.load(tar, platform=back.options.platform):
                     say(line.strip())
         return _checked(site.engine, manifest, reference)
@@ -92,6 +95,11 @@ def _around(
     diff_id = f"sha256:{manifest.archive.sha256}"
     config = image_config(record, diff_id=diff_id, taken_at=manifest.taken_at, comment=message)
     return loadable(config, reference, chunks, manifest.archive.size_bytes, diff_id)
+
+
+def _labelled(record: Record, labels: Mapping[str, str]) -> Record:
+    config = {**(record.container.get("Config") or {}), "Labels": dict(labels)}
+    return replace(record, container={**record.container, "Config": config})
 
 
 def _import(

@@ -14,9 +14,10 @@ from typing import Any
 
 from backupd.catalog import hosts
 from backupd.errors import ObjectMissing, ObjectTooLarge
-from backupd.history import PRUNE, History, Past, Promise
+from backupd.history import History
 from backupd.layout import status_key
 from backupd.policy import Policy
+from backupd.run_record import CHORES, Past, Promise
 from backupd.stores import Store
 from backupd.timetable import Facts, Freshness, Timetable, judge
 
@@ -107,7 +108,7 @@ def facts_by_policy(
 ) -> dict[str, JobFacts]:
     """What is known of every job of the policy; a schedule that no daemon knows has no `since`."""
     found = {}
-    for job in [*policy.jobs, *([PRUNE] if PRUNE in timetables else [])]:
+    for job in [*policy.jobs, *(chore for chore in CHORES if chore in timetables)]:
         timetable, past = timetables.get(job), pasts.get(job, Past())
         if timetable is None:
             found[job] = _facts(past, None)
@@ -154,7 +155,7 @@ def standing(job: str, facts: JobFacts, now: datetime) -> Standing:
         return Standing(job, facts, Freshness.UNKNOWN)
     due = timetable.next_after(now)
     interval = timetable.next_after(due) - due
-    if job == PRUNE:
+    if job in CHORES:
         return Standing(job, facts, None, next_due=due, interval=interval)
     freshness, outstanding = judge(timetable, _judged(facts), now)
     return Standing(job, facts, freshness, outstanding, due, interval)

@@ -24,6 +24,8 @@ class Task:
     selected_by: SelectedBy
     timeout: timedelta | None = None
     """How long the whole run of its job may take; None is for ever."""
+    anomaly_percent: int | None = None
+    """How much smaller than its predecessors a backup is odd; None for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Outcome:
     duration: timedelta
     manifest: Manifest | None = None
     error: BackupdError | None = None
+    oddity: str = ""
+    """Why the backup, which was made, may not be what the source should be; a sentence."""
 
 
 class Report(Protocol):

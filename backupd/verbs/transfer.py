@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from backupd.catalog import Catalog
@@ -23,6 +23,7 @@ from backupd.policy import Compression
 from backupd.site import Site
 from backupd.sources import Source, Survey
 from backupd.stream import ArchiveReader, Prefetched, chunks_of, rebuffered, verified
+from backupd.volume_access import helper
 
 BLOCK_BYTES = 1 << 20
 """What one step of the pipeline handles: the engine's 32 KiB pieces cost too many steps."""
@@ -58,6 +59,9 @@ def send_archive(
             require_spool_space(site, survey)
             engine_id = site.engine.version().id
             stack.enter_context(site.state.queue_for_save(engine_id, "back up", site.cancel))
+        if source.mount is not None:
+            through = stack.enter_context(helper(site.engine, site.state, source.mount))
+            survey = replace(survey, helper=through)
         blocks = stack.enter_context(_opened(site, source, survey))
         reader = ArchiveReader(
             blocks,
@@ -139,9 +143,16 @@ def require_spool_space(site: Site, survey: Survey) -> None:
 
 @contextmanager
 def received(
-    site: Site, catalog: Catalog, manifest: Manifest, progress: Progress
+    site: Site,
+    catalog: Catalog,
+    manifest: Manifest,
+    progress: Progress,
+    *,
+    on_stored: Callable[[bytes], object] = lambda _: None,
 ) -> Iterator[Iterator[bytes]]:
     """The plain tar of a backup; its last bytes come only when size and SHA-256 have matched.
+
+    `on_stored` is given the stored bytes as they come, by another thread, all before the end.
 
     Iterating raises DamagedBackup, StoreError or Cancelled; whoever consumes it must not take a
     raised error for an end.
@@ -160,7 +171,7 @@ def received(
         stack.callback(reader.close)
         stored = stack.enter_context(
             Prefetched(
-                chunks_of(reader, BLOCK_BYTES),
+                _shown(chunks_of(reader, BLOCK_BYTES), on_stored),
                 first_timeout_seconds=stall,
                 stall_timeout_seconds=stall,
                 on_abort=reader.close,
@@ -175,6 +186,12 @@ def received(
             what=f"backup {manifest.id}",
         )
         yield _counted(plain, progress)
+
+
+def _shown(chunks: Iterator[bytes], to: Callable[[bytes], object]) -> Iterator[bytes]:
+    for chunk in chunks:
+        to(chunk)
+        yield chunk
 
 
 def _decoded(stored: Iterator[bytes], manifest: Manifest) -> Iterator[bytes]:

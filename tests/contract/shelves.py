@@ -16,7 +16,7 @@ from typing import Any
 
 from backupd.catalog import Catalog, new_archive_id
 from backupd.engine import Engine, Version
-from backupd.layout import Kind, archive_key, backup_key, record_key
+from backupd.layout import PINNED, Kind, archive_key, backup_key, record_key
 from backupd.manifest import Archive, EngineFacts, Image, Manifest, Record
 from backupd.policy import DockerSpec, Job, Policy
 from backupd.site import Site
@@ -24,7 +24,7 @@ from backupd.state import StateDir
 from backupd.stores import Store
 from backupd.verbs.prune import GroupPlan, Source
 from backupd.verbs.prune_jobs import Listing, Order, carry_out, plan_jobs, unnamed_jobs
-from backupd.verbs.remove import PINNED, Removal
+from backupd.verbs.remove import Removal
 from tests.contract.streams import reader_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -43,6 +43,9 @@ class QuietEngine(Engine):
 
     def version(self) -> Version:
         return Version("engine", "26.0", "1.45", "overlay2", "linux", "amd64", "/nowhere")
+
+    def ask(self, what: str, path: str, **params: str) -> Any:
+        return []  # a listing: there is nothing
 
 
 @dataclass

@@ -12,6 +12,7 @@ from backupd.manifest import Image
 from backupd.policy import AS_IT_IS, Compression
 from backupd.sources import Check, Survey
 from backupd.verbs.backup import Outcome, Task, run
+from backupd.volume_access import HostMount
 from tests.contract.shelves import JOB, Shelf
 
 
@@ -47,6 +48,8 @@ class FakeImage:
     kind = Kind.IMAGE
     consistency = AS_IT_IS
     needs: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
+    mount: HostMount | None = None
     spools_first = False
 
     def survey(self, engine: Engine) -> Survey:

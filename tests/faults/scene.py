@@ -17,7 +17,8 @@ from typing import Any
 
 import docker
 
-from backupd.history import History, Promise, RunRecord
+from backupd.history import History
+from backupd.run_record import Promise, RunRecord
 from backupd.state import StateDir
 from tests.integration.aftermath import journal, kept_in, status, wait_until
 from tests.integration.command import Command

@@ -131,7 +131,7 @@ def leaving_no_trace(engine: Engine) -> Iterator[docker.APIClient]:
 
 
 def _things(client: docker.APIClient) -> set[tuple[str, str]]:
-    """All containers, images (by tag, or by id where there is none) and volumes, by what they are.
+    """All containers, images (by tag, or by id if there is none), volumes and networks.
 
     Their kinds sort in the order in which they can be removed.
     """
@@ -145,7 +145,8 @@ def _things(client: docker.APIClient) -> set[tuple[str, str]]:
         or [each["Id"]]
     }
     volumes = {("3 volume", each["Name"]) for each in client.volumes()["Volumes"] or ()}
-    return containers | images | volumes
+    networks = {("4 network", each["Name"]) for each in client.networks()}
+    return containers | images | volumes | networks
 
 
 def _remove(client: docker.APIClient, kind: str, identity: str) -> None:
@@ -157,5 +158,7 @@ def _remove(client: docker.APIClient, kind: str, identity: str) -> None:
             client.remove_container(identity, force=True, v=True)
         elif kind == "2 image":
             client.remove_image(identity, force=True)
-        else:
+        elif kind == "3 volume":
             client.remove_volume(identity, force=True)
+        else:
+            client.remove_network(identity)

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from backupd.history import History, Promise
+from backupd.history import History
+from backupd.run_record import Promise
 from backupd.state import StateDir
 from tests.integration.aftermath import wait_until
 from tests.integration.command import Command

@@ -56,7 +56,7 @@ def test_the_help_documents_the_exit_codes(backupd: Command) -> None:
 
     assert (
         "Exit codes: 0 all good, 1 some sources failed, 2 usage or policy, 3 engine, 4 store, "
-        "5 not found, 6 damaged backup, 7 already running."
+        "5 not found, 6 damaged backup, 7 already running, 8 cannot be given back as it was."
     ) in text
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from backupd.history import PRUNE
 from backupd.layout import BackupKey, parse_backup_key
+from backupd.run_record import PRUNE
 from backupd.state import StateDir
 from tests.integration.aftermath import kept_in
 from tests.integration.command import Command

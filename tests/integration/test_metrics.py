@@ -13,8 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from backupd.daemon.listeners import Listener
-from backupd.history import Past
 from backupd.policy import Policy
+from backupd.run_record import Past
 from backupd.telling import DaemonView, Memory, Outlook, listeners_of
 from backupd.telling.exporter import Front
 from backupd.telling.server import MOST_CLIENTS

@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from backupd.history import Past
 from backupd.policy import Notify, Policy
+from backupd.run_record import Past
 from backupd.telling import DaemonView, Memory, listeners_of
 from backupd.telling.courier import LAST_CALL, Couriers
 from backupd.telling.editor import Editor

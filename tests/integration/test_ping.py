@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from backupd.history import PRUNE
 from backupd.policy import Policy
+from backupd.run_record import PRUNE
 from backupd.telling.courier import Couriers
 from backupd.telling.ping import Pinger
 from backupd.verbs.recorded import BUSY, NOTHING_SELECTED

@@ -105,6 +105,13 @@ def files_in(tar_bytes: bytes) -> dict[str, FileFacts]:
         return {member.name: _facts(tar, member) for member in tar}
 
 
+def files_at(api: docker.APIClient, container: str, path: str) -> dict[str, FileFacts]:
+    """The files at a path of a container by their paths below it, as the engine reads them."""
+    chunks, _ = api.get_archive(container, f"{path}/.")
+    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
+        return {member.name: _facts(tar, member) for member in tar}
+
+
 def files_of_image(api: docker.APIClient, reference: str, name: str) -> dict[str, FileFacts]:
     """The files of an image: of a container `name` that is made of it and never started."""
     # An imported image may have no command, and the engine insists on one.

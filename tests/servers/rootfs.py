@@ -107,6 +107,19 @@ def file(data: bytes, *, mode: int = 0o644, uid: int = 0, gid: int = 0) -> Entry
 
 
 @cache
+def program(name: str) -> dict[str, Entry]:
+    """The host's program of this name with its libraries, to lie in `bin`."""
+    found = shutil.which(name, path="/bin:/usr/bin:/sbin:/usr/sbin")
+    if found is None:
+        raise FileNotFoundError(f"no {name!r} on this machine to make a test image of")
+    real = Path(found).resolve()
+    entries: dict[str, Entry] = {f"bin/{name}": file(real.read_bytes(), mode=0o755)}
+    for library in sorted(_libraries(real)):
+        _add_with_parents(entries, library)
+    return entries
+
+
+@cache
 def base_layer() -> bytes:
     """The tar with the host's shell and tools; the same during one run."""
     entries: dict[str, Entry] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from backupd.history import RunRecord, RunState, SourceRecord
+from backupd.run_record import RunRecord, RunState, SourceRecord
 from backupd.telling.message import Voice
 
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

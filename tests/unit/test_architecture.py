@@ -14,15 +14,17 @@ PACKAGE = Path(__file__).parents[2] / "backupd"
 LAYERS = (
     # Pure: values and decisions.
     {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration"}
-    | {"retention", "timeline", "grouping", "prune_guard", "forecast"}
-    | {"stop_order", "timetable"},
+    | {"retention", "timeline", "grouping", "prune_guard", "forecast", "proof", "anomaly"}
+    | {"stop_order", "timetable", "run_record", "drill_plan"}
+    | {"container_body", "container_plan", "container_networks"},
     # Bytes: pure too, but streaming.
-    {"tar", "tar_header", "image_tar", "engine_words", "codec", "zstd_frames", "stream"},
+    {"tar", "tar_header", "tar_move", "image_tar", "engine_words"}
+    | {"codec", "zstd_frames", "stream"},
     # Edges: each wraps one outside thing.
     {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"}
-    | {"journal_file", "half_imports"}
-    | {"late_import", "engine_exec", "turns", "history", "history_file"}
-    | {"shipped", "systemd"},
+    | {"journal_file", "half_imports", "late_import"}
+    | {"engine_exec", "turns", "history", "history_file", "volume_access", "engine_create"}
+    | {"leftovers", "shipped", "systemd"},
     {"verbs"},
     {"daemon", "telling", "log", "text"},
     {"cli", "__main__"},

@@ -81,8 +81,8 @@ def test_all_problems_come_at_once_in_the_files_order(write: Write) -> None:
         "of 'image', 'label', 'in_use' or 'bundle'; make two of it",
         "config.yaml:7: jobs.nightly.retention.keep_dialy: is not a known key; "
         "did you mean 'keep_daily'?",
-        "config.yaml:8: jobs.weekly: selects nothing; name something under 'images' or "
-        "'containers'",
+        "config.yaml:8: jobs.weekly: selects nothing; name something under 'images', "
+        "'containers' or 'volumes'",
     ]
     assert expected == found
 

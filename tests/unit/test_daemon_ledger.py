@@ -12,8 +12,9 @@ import pytest
 from backupd.daemon.generation import Generation
 from backupd.daemon.ledger import Ledger
 from backupd.daemon.listeners import Listeners
-from backupd.history import History, RunRecord, RunState
+from backupd.history import History
 from backupd.policy import Policy
+from backupd.run_record import RunRecord, RunState
 from backupd.site import Site
 from backupd.state import StateDir
 

@@ -22,6 +22,8 @@ from backupd.policy import (
     ContainerLiteral,
     Defaults,
     DockerSpec,
+    Drill,
+    DrillSource,
     Hook,
     ImageBundle,
     ImageGlob,
@@ -37,6 +39,10 @@ from backupd.policy import (
     Retention,
     StoreSpec,
     TlsSpec,
+    Verify,
+    VolumeGlob,
+    VolumeLabel,
+    VolumeLiteral,
 )
 from backupd.policy.schema import schema
 
@@ -59,11 +65,17 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     ContainerLiteral,
     ContainerGlob,
     ContainerLabel,
+    VolumeLiteral,
+    VolumeGlob,
+    VolumeLabel,
     Hook,
     Metrics,
     Notify,
     Ping,
     Prune,
+    Verify,
+    Drill,
+    DrillSource,
 )
 ENTRY = re.compile(r"( *)# ((?:- |[a-z_]+:(?: |$)).*)")
 

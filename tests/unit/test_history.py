@@ -17,7 +17,8 @@ import pytest
 
 import backupd.history
 from backupd.errors import UsageError
-from backupd.history import PRUNE, History, Past, Promise, RunRecord, RunState, SourceRecord
+from backupd.history import History
+from backupd.run_record import PRUNE, Past, Promise, RunRecord, RunState, SourceRecord
 from backupd.state import StateDir
 
 NOW = datetime(2026, 5, 6, 3, 0, tzinfo=UTC)
@@ -28,7 +29,8 @@ CHILD = """
 import os, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from backupd.history import History, RunRecord
+from backupd.history import History
+from backupd.run_record import RunRecord
 from backupd.state import StateDir
 act, path, name = sys.argv[1:]
 history = History.open(StateDir(Path(path)))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backupd.errors import ArchiveBroken, DamagedBackup, UsageError
-from backupd.image_tar import ImageCheck, retagged
+from backupd.image_tar import ImageCheck, renamed, retagged
 from backupd.tar import TarWalk
 from tests.unit import image_tars
 from tests.unit.image_tars import ImageTar, files_of
@@ -167,3 +167,23 @@ def test_a_cut_archive_never_gets_an_end() -> None:
         walk.feed(b"".join(out))
         with pytest.raises(ArchiveBroken):
             walk.finish()
+
+
+@every_format
+def test_names_are_changed_one_by_one_and_none_stays_that_has_no_other(
+    make: Callable[[], ImageTar],
+) -> None:
+    tar, asked = make(), []
+
+    def rename(name: str) -> str | None:
+        asked.append(name)
+        return "scratch/x:1" if len(set(asked)) == 1 else None
+
+    data = b"".join(renamed(in_chunks(tar.build(), 700), rename))
+    check = ImageCheck([replace(tar.expected[0], references=("scratch/x:1",))])
+    check.feed(data)
+    check.finish()
+    documents = [files_of(data).get(name, b"") for name in sorted(DOCUMENTS)]
+
+    assert asked
+    assert not [name for name in set(asked) if any(name.encode() in text for text in documents)]

@@ -44,6 +44,7 @@ def test_fixtures_of_every_kind_are_there() -> None:
         "v1-image.json",
         "v1-bundle.json",
         "v1-container.json",
+        "v1-volume.json",
     }
 
 

@@ -138,8 +138,9 @@ def test_a_cut_at_a_member_boundary_is_refused_where_tarfile_sees_an_end() -> No
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert tar.getnames() == ["plain"]
 
-    assert (
-        refused(data) == "the tar stops after 1 members without the two zero blocks that end a tar"
+    assert refused(data) == (
+        "the tar stops after 1 members, the last of them 'plain', without the two zero blocks that "
+        "end a tar"
     )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from backupd.history import RunRecord
+from backupd.run_record import RunRecord
 from backupd.telling.editor import Editor
 from backupd.verbs.recorded import NOTHING_SELECTED
 from tests.unit.runs import FAILED, SAVED, START, VOICE, run

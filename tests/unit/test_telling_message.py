@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from backupd.history import PRUNE
+from backupd.run_record import PRUNE
 from backupd.telling.message import LONGEST_LINE, Tone, Voice
 from tests.unit.runs import FAILED, MISSING, SAVED, START, UNCHANGED, VOICE, run
 

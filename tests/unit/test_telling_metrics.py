@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from backupd import __version__
-from backupd.history import PRUNE, Past
+from backupd.run_record import PRUNE, Past
 from backupd.telling.metrics import Numbers, exposition
 from backupd.telling.view import Outlook
 from tests.unit.runs import FAILED, MISSING, SAVED, START, UNCHANGED, run

@@ -16,8 +16,9 @@ from backupd.cli.daemon import view_of
 from backupd.daemon.generation import Generation
 from backupd.daemon.ledger import Ledger
 from backupd.daemon.listeners import Listeners
-from backupd.history import PRUNE, History, Past, RunRecord, SourceRecord
+from backupd.history import History
 from backupd.policy import Policy
+from backupd.run_record import PRUNE, Past, RunRecord, SourceRecord
 from backupd.site import Site
 from backupd.state import StateDir
 from backupd.telling.judgement import Judgement

@@ -14,9 +14,10 @@ from click.testing import CliRunner
 from backupd.catalog import hosts
 from backupd.cli.main import cli
 from backupd.daemon.generation import timetables_of
-from backupd.history import PRUNE, History, Past, Promise, RunRecord, RunState, SourceRecord
+from backupd.history import History
 from backupd.layout import host_key, status_key
 from backupd.policy import Policy, StoreSpec
+from backupd.run_record import PRUNE, Past, Promise, RunRecord, RunState, SourceRecord
 from backupd.state import StateDir
 from backupd.stores import Store, open_store
 from backupd.timetable import Freshness

@@ -1,0 +1,168 @@
+"""Examine one backup: is everything there that its manifest promises, and does it come back?
+
+Reads and judges only; what follows from a finding is `backupd.verbs.verify`'s business. An error
+of the store is never taken for damage, and a backup that was removed meanwhile never for a loss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+
+from backupd.catalog import Catalog
+from backupd.errors import ArchiveBroken, DamagedBackup, NotFound, StoreError
+from backupd.image_tar import ExpectedImage, ImageCheck
+from backupd.layout import DAMAGED, BackupKey
+from backupd.manifest import Manifest
+from backupd.proof import Depth
+from backupd.site import Site
+from backupd.stream import Check
+from backupd.tar import TarWalk
+from backupd.verbs.transfer import Progress, received
+
+FEW = 20
+"""So many archives are asked for one by one; for more, listing them all costs fewer requests."""
+
+
+class Verdict(Enum):
+    """What an examination came to."""
+
+    PROVEN = "proven"
+    DAMAGED = "damaged"
+    UNREAD = "unread"
+    """The store failed, so nothing is known."""
+    GONE = "gone"
+    """It was removed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one backup."""
+
+    backup: BackupKey
+    verdict: Verdict
+    cause: str = ""
+    """A sentence, for what is damaged or unread."""
+    read_bytes: int = 0
+    """Plain bytes that were read of its archive, here or for an earlier backup of the same one."""
+
+
+class Examiner:
+    """Examines backups of one host; an archive that several of them name is read once."""
+
+    def __init__(
+        self, site: Site, catalog: Catalog, depth: Depth, progress: Progress, *, count: int
+    ) -> None:
+        """`count` is how many backups there are to be examined."""
+        self._site = site
+        self._catalog = catalog
+        self._depth = depth
+        self._progress = progress
+        self._listed = _listed_sizes(catalog) if count > FEW else {}
+        self._read: dict[object, str] = {}
+        """What was read, with everything it was held against → its damage, empty for none."""
+
+    def examine(self, backup: BackupKey) -> Finding:
+        """What is found of the backup. Raises Cancelled."""
+        try:
+            manifest = self._catalog.manifest(backup)
+            self._require_objects(manifest)
+            if self._depth is Depth.DATA:
+                self._require_data(manifest)
+                return Finding(backup, Verdict.PROVEN, read_bytes=manifest.archive.size_bytes)
+            if DAMAGED in backup.states:
+                return Finding(backup, Verdict.DAMAGED, _known(backup))
+        except NotFound:
+            return Finding(backup, Verdict.GONE)
+        except DamagedBackup as error:
+            return self._damaged(backup, str(error))
+        except StoreError as error:
+            return Finding(backup, Verdict.UNREAD, f"cannot verify backup {backup.id}: {error}")
+        return Finding(backup, Verdict.PROVEN)
+
+    def _damaged(self, backup: BackupKey, cause: str) -> Finding:
+        try:
+            # A prune removes manifests first: without one, a missing archive is no damage.
+            is_there = self._catalog.store.size(backup.key) is not None
+        except StoreError as error:
+            return Finding(backup, Verdict.UNREAD, f"cannot verify backup {backup.id}: {error}")
+        return (
+            Finding(backup, Verdict.DAMAGED, cause) if is_there else Finding(backup, Verdict.GONE)
+        )
+
+    def _require_objects(self, manifest: Manifest) -> None:
+        """Raise DamagedBackup unless archive and record are there as the manifest has them."""
+        archive, store = manifest.archive, self._catalog.store
+        stored_bytes = self._listed.get(archive.key)
+        if stored_bytes != archive.stored_bytes:
+            # The listing may be older than the backup; and where there are few, there is none.
+            stored_bytes = store.size(archive.key)
+        if stored_bytes is None:
+            raise DamagedBackup(
+                f"backup {manifest.id} is damaged: its archive {archive.key} is missing from "
+                f"{store.url}"
+            )
+        if stored_bytes != archive.stored_bytes:
+            raise DamagedBackup(
+                f"backup {manifest.id} is damaged: its archive {archive.key} has {stored_bytes} "
+                f"bytes, and {archive.stored_bytes} were stored"
+            )
+        self._catalog.record(manifest)
+
+    def _require_data(self, manifest: Manifest) -> None:
+        """Raise DamagedBackup unless the archive is the very one that was stored, to its last byte.
+
+        Read once for all backups that name it and expect the same in it.
+        """
+        what = (manifest.archive, manifest.kind, _expected(manifest))
+        if what not in self._read:
+            try:
+                self._read_through(manifest)
+            except DamagedBackup as error:
+                self._read[what] = str(error).partition(" is damaged: ")[2] or str(error)
+                raise
+            self._read[what] = ""
+        elif damage := self._read[what]:
+            raise DamagedBackup(f"backup {manifest.id} is damaged: {damage}")
+
+    def _read_through(self, manifest: Manifest) -> None:
+        stored, check = hashlib.sha256(), _check(manifest)
+        with received(
+            self._site, self._catalog, manifest, self._progress, on_stored=stored.update
+        ) as plain:
+            try:
+                for chunk in plain:
+                    check.feed(chunk)
+                check.finish()
+            except ArchiveBroken as error:
+                raise DamagedBackup(f"backup {manifest.id} is damaged: {error}") from error
+        if stored.hexdigest() != manifest.archive.stored_sha256:
+            raise DamagedBackup(
+                f"backup {manifest.id} is damaged: the SHA-256 of its stored bytes is not the one "
+                "in its manifest"
+            )
+
+
+def _listed_sizes(catalog: Catalog) -> dict[str, int]:
+    return {stored.key: stored.size_bytes for stored in catalog.stored()}
+
+
+def _check(manifest: Manifest) -> Check:
+    """The check that the tar passed when it was backed up."""
+    expected = _expected(manifest)
+    return ImageCheck(expected) if expected else TarWalk()
+
+
+def _expected(manifest: Manifest) -> tuple[ExpectedImage, ...]:
+    return tuple(
+        ExpectedImage(image.id, image.diff_ids, image.saved_as) for image in manifest.images
+    )
+
+
+def _known(backup: BackupKey) -> str:
+    since = backup.marked_at[DAMAGED]
+    return (
+        f"backup {backup.id} is damaged: it failed a check at {since:%F %T} UTC; `backupd verify "
+        f"{backup.id} --data` reads it again, `backupd forget {backup.id}` removes it"
+    )

@@ -1,0 +1,282 @@
+"""Look, and say how containers come back: nothing is made here but a trial that goes at once.
+
+All of a restore is planned before anything of it is made, so that what cannot be given back is
+known while the engine is still untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from backupd.container_body import Inspect, Ran, endpoints_of, lenders_of, passed_over, trial_of
+from backupd.container_plan import Plan, Seen, host_paths, plan, volumes_of
+from backupd.engine import Engine
+from backupd.engine_create import info, inspect_network, networks
+from backupd.errors import (
+    DamagedBackup,
+    EngineError,
+    EngineUnreachable,
+    NotFound,
+    NotRestorable,
+    UsageError,
+)
+from backupd.layout import BackupKey
+from backupd.site import Site
+from backupd.sources.container_image import Record, read_record
+from backupd.stop_order import Stopping, dependencies, groups
+from backupd.verbs.recreate_from import (
+    ImageSource,
+    Stored,
+    exported_image,
+    original_image,
+    volume_backup,
+)
+from backupd.volume_access import HostMount, find_volume, helper, name_of, trial
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a person wants containers back."""
+
+    name: str | None = None
+    """Another name than the one it had; for one container alone."""
+    from_image: bool = False
+    """Of the image that it was made of, instead of its own export."""
+    best_effort: bool = False
+    """Whether to leave out what cannot be given back."""
+    start: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One container of a restore."""
+
+    stored: Stored
+    ran: Ran
+    image: ImageSource
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A restore that is known in full and not begun."""
+
+    parts: tuple[Part, ...]
+    """In the order in which they are made and started."""
+    volumes: Mapping[str, Stored] = field(default_factory=dict)
+    taken: tuple[str, ...] = ()
+    """Names of the containers that stand in the way."""
+
+    @property
+    def lacks(self) -> list[str]:
+        """What cannot be given back, with whose it is."""
+        return [f"{part.plan.name}: {lack}" for part in self.parts for lack in part.plan.lacks]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is used as it is, and where a volume's files are of another moment."""
+        said = dict.fromkeys(note for part in self.parts for note in part.plan.notes)
+        moments = {part.stored.manifest.moment for part in self.parts} - {""}
+        restored = {name for part in self.parts for name in part.plan.volumes}
+        odd = [
+            f"volume {name} is of another moment than its container: {_of_backup(stored)}"
+            for name, stored in self.volumes.items()
+            if name in restored and stored.manifest.moment not in moments
+        ]
+        return [*said, *odd]
+
+    def told(self, *, start: bool) -> list[str]:
+        """The plan, a line for each thing."""
+        return [
+            *(line for part in self.parts for line in _told(part, self.volumes, start=start)),
+            *(f"note: {note}" for note in self.notes),
+            *(f"cannot be given back: {lack}" for lack in self.lacks),
+        ]
+
+    def require(self, *, best_effort: bool) -> None:
+        """Raise UsageError or NotRestorable unless it may be begun."""
+        if self.taken:
+            names = ", ".join(self.taken)
+            raise UsageError(
+                f"cannot make container {names}: there is one of that name; remove it first, or "
+                "give a single one another name with --name"
+            )
+        if self.lacks and not best_effort:
+            raise NotRestorable(
+                "cannot give everything back, so nothing was made; make it possible, or go "
+                "without it with --best-effort:\n" + "\n".join(f"  {lack}" for lack in self.lacks)
+            )
+
+
+def _told(part: Part, volumes: Mapping[str, Stored], *, start: bool) -> Iterator[str]:
+    """What one container takes; names and moments only, for the rest may be secret."""
+    act = "made and started" if start else "made"
+    yield f"container {part.plan.name}: {act}, from {_of_backup(part.stored)}"
+    yield f"  image {part.image.reference}: {part.image.how}"
+    for name in part.plan.networks:
+        yield f"  network {name}: made"
+    for name in part.plan.volumes:
+        yield f"  volume {name}: restored from {_of_backup(volumes[name])}"
+    for name in part.plan.empty_volumes:
+        yield f"  volume {name}: made, empty"
+    for path, place in part.plan.paths:
+        yield f"  path {path} of the host: mounted at {place}"
+    if part.plan.body["HostConfig"].get("Privileged"):
+        yield "  privileged: it may do all that root may on the engine's host"
+
+
+def _of_backup(stored: Stored) -> str:
+    manifest = stored.manifest
+    return f"backup {manifest.id} of {manifest.taken_at:%F %T} UTC"
+
+
+def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
+    """The plan of bringing these containers back together.
+
+    Raises NotFound for a backup without a record, DamagedBackup, StoreError, EngineError.
+    """
+    engine = site.engine
+    records = [_record(stored) for stored in chosen]
+    rans = [_ran(record) for record in records]
+    catalogs = {stored.catalog.host: stored.catalog for stored in chosen}
+    backups = {host: catalog.backups() for host, catalog in catalogs.items()}
+    names = [wish.name or ran.name for ran in rans]
+    here = {name_of(each): str(each["Id"]) for each in engine.containers()}
+    there = {name for ran in rans for name in volumes_of(ran) if find_volume(engine, name)}
+    together = dict(zip(names, (str(ran.container["Id"]) for ran in rans), strict=True))
+    seen = _seen(site, rans, there, here | together)
+    volumes = _backups(chosen, rans, seen, backups)
+    parts = []
+    for stored, record, ran, name in zip(chosen, records, rans, names, strict=True):
+        image = (
+            original_image(engine, stored, backups[stored.catalog.host], record)
+            if wish.from_image
+            else exported_image(engine, stored)
+        )
+        planned = plan(
+            ran,
+            seen,
+            name=name,
+            image=image.reference,
+            backed_up=volumes,
+            empty=[volume for volume, one in volumes.items() if one.may_be_empty],
+        )
+        lacks = [*([image.lack] if image.lack else []), *_tried(site, planned)]
+        parts.append(Part(stored, ran, image, planned.lacking(lacks)))
+    return Prepared(tuple(_in_order(parts)), volumes, tuple(n for n in names if n in here))
+
+
+def _record(stored: Stored) -> Record:
+    data = stored.catalog.record(stored.manifest)
+    if data is None:
+        raise NotFound(
+            f"cannot make container {stored.manifest.name} again: backup {stored.manifest.id} has "
+            "no record of how it ran; without --run and --create its files come back as an image"
+        )
+    record = read_record(data)
+    if not all(isinstance(record.container.get(key), Mapping) for key in ("Config", "HostConfig")):
+        raise DamagedBackup(f"backup {stored.manifest.id}: its record does not tell how it ran")
+    return record
+
+
+def _ran(record: Record) -> Ran:
+    return Ran(record.container, record.networks, record.volumes, record.lenders)
+
+
+def _backups(
+    chosen: Sequence[Stored],
+    rans: Sequence[Ran],
+    seen: Seen,
+    backups: Mapping[str, Sequence[BackupKey]],
+) -> dict[str, Stored]:
+    """Each volume or path that is missing → the backup of it, where there is one."""
+    found: dict[str, Stored] = {}
+    for stored, ran in zip(chosen, rans, strict=True):
+        paths = [path for path in host_paths(ran) if path in seen.absent]
+        missing = [name for name in volumes_of(ran) if name not in seen.volumes]
+        for name in (*missing, *paths):
+            backup = found.get(name) or volume_backup(stored, backups[stored.catalog.host], name)
+            if backup is not None:
+                found[name] = backup
+    return found
+
+
+def _seen(site: Site, rans: Sequence[Ran], there: set[str], here: Mapping[str, str]) -> Seen:
+    engine = site.engine
+    told = info(engine)
+    plugins = told.get("Plugins") or {}
+    paths = dict.fromkeys(path for ran in rans for path in host_paths(ran))
+    return Seen(
+        networks=_networks(engine, {name for ran in rans for name in endpoints_of(ran)}),
+        volumes=there,
+        containers=here,
+        absent=[path for path in paths if not _has_path(site, path)],
+        drivers={kind: found for kind, found in plugins.items() if found},
+        runtimes=list(told.get("Runtimes") or ()),
+        wants_endpoint_mac=engine.version().speaks("1.44"),
+    )
+
+
+def _networks(engine: Engine, wanted: set[str]) -> dict[str, Inspect]:
+    """Every network by its name; the wanted ones with who is attached to them."""
+    found: dict[str, Inspect] = {network["Name"]: network for network in networks(engine)}
+    return found | {name: inspect_network(engine, name) for name in wanted & found.keys()}
+
+
+def _has_path(site: Site, path: str) -> bool:
+    """Whether a path is on the engine's host: one that is not there is refused as a mount."""
+    try:
+        with helper(site.engine, site.state, HostMount(path)):
+            return True
+    except EngineUnreachable:
+        raise
+    except EngineError as error:
+        if "does not exist" in str(error):
+            return False
+        raise
+
+
+def _tried(site: Site, planned: Plan) -> list[str]:
+    """What the engine refuses or passes over when it makes such a container of an empty image."""
+    body = trial_of(planned.body)
+    try:
+        with trial(site.engine, site.state, body) as made:
+            found = site.engine.inspect_state(made)
+    except EngineUnreachable:
+        raise
+    except EngineError as error:
+        return [str(error)]
+    return [
+        f"option {name}: this engine does not know it, or cannot do it"
+        for name in passed_over(body, found)
+    ]
+
+
+def _in_order(parts: Sequence[Part]) -> Iterator[Part]:
+    """What others depend on first."""
+    summaries = [_summary(part.ran) for part in parts]
+    by_id = {part.ran.container["Id"]: part for part in parts}
+    by_name = {part.ran.name: part for part in parts}
+    needs = dependencies(summaries)
+    members = []
+    for part in parts:
+        lenders = [by_id.get(one) or by_name.get(one) for one in lenders_of(part.ran.container)]
+        needed = [by_id[one] for one in needs[part.ran.container["Id"]]] + [p for p in lenders if p]
+        members.append(
+            Stopping(
+                part.ran.name, needs=frozenset(one.ran.name for one in needed) - {part.ran.name}
+            )
+        )
+    for group in groups(members):
+        yield from (by_name[name] for name in reversed(group))
+
+
+def _summary(ran: Ran) -> Inspect:
+    """As the engine's listing would tell of it."""
+    return {
+        "Id": ran.container["Id"],
+        "Names": [f"/{ran.name}"],
+        "Labels": (ran.container.get("Config") or {}).get("Labels") or {},
+        "HostConfig": {"NetworkMode": ran.mode},
+    }
