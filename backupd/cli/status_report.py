@@ -60,7 +60,7 @@ def _job_row(one: Standing, zone: ZoneInfo) -> list[str]:
     good = facts.good_started_at
     return [
         one.job,
-        _WORDS[one.freshness],
+        _state(one),
         shown(facts.last_started_at),
         facts.last_state or "never ran",
         shown(good),
@@ -68,6 +68,13 @@ def _job_row(one: Standing, zone: ZoneInfo) -> list[str]:
         shown(one.next_due),
         _note(one, zone),
     ]
+
+
+def _state(one: Standing) -> str:
+    """A prune, verify or drill by a schedule of its own promises no backup: it went well or not."""
+    if one.freshness is not None or one.facts.schedule is None:
+        return _WORDS[one.freshness]
+    return {None: "-", "good": "ok", "running": "-"}.get(one.facts.last_state, "FAILED")
 
 
 def _note(one: Standing, zone: ZoneInfo) -> str:
