@@ -35,6 +35,15 @@ from backupd.verbs.transfer import Destination, Progress, send_archive
 ROOM_TO_SPARE = 1.25
 """Inspect's sizes are no promise: sparse files and hard links make a tar larger than them."""
 
+_IMAGE_CHANGES = "is it rebuilt or removed just now? see also the engine's log"
+_STILLER = {
+    Kind.IMAGE: _IMAGE_CHANGES,
+    Kind.BUNDLE: _IMAGE_CHANGES,
+    Kind.CONTAINER: "`pause: true` or `stop: true` keeps its files still meanwhile",
+    Kind.VOLUME: "`pause: true` or `stop: true` at the containers that write to it keeps it still",
+}
+"""What to do about a tar that is broken twice."""
+
 REGROWTH = 16
 """By how much a second attempt raises an estimate that was too low."""
 
@@ -190,7 +199,11 @@ class Attempt:
             if survey.container is None:
                 # The tag may have moved since the last look; the archive says what it really holds.
                 survey = self._task.source.survey(self._site.engine)
-            self._read = self._send_once(survey, growth)
+            try:
+                self._read = self._send_once(survey, growth)
+            except ArchiveBroken as error:
+                hint = _STILLER[self._task.source.kind]
+                raise ArchiveBroken(f"{error}, both times that it was read; {hint}") from error
 
     def _send_once(self, survey: Survey, growth: float) -> _Read:
         self._site.cancel.raise_if_set()

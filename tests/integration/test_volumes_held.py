@@ -142,6 +142,7 @@ def test_a_volume_whose_tar_ends_early_is_read_again_and_then_the_last_file_is_n
 
     assert (1, 1) == (result.code, len(manifests(store)))
     assert f"volume {DATA}: the tar is cut inside the content of './big'" in result.stderr
+    assert "both times that it was read; `pause: true`" in result.stderr
     assert [] == helpers(api)
 
 
