@@ -31,7 +31,10 @@ _MODES = {
     "UTSMode": "host name",
     "UsernsMode": "users",
 }
-_POWERS = frozenset({"ALL", "BPF", "SYS_ADMIN", "SYS_BOOT", "SYS_MODULE", "SYS_RAWIO", "SYS_TIME"})
+_POWERS = frozenset(
+    {"ALL", "AUDIT_CONTROL", "BPF", "DAC_READ_SEARCH", "MAC_ADMIN", "MAC_OVERRIDE", "PERFMON"}
+    | {"SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_MODULE", "SYS_RAWIO", "SYS_TIME"}
+)
 """Capabilities (capabilities(7)) that reach beyond a container into the machine."""
 
 _LOGS = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "1"}}
@@ -166,10 +169,21 @@ def _endpoint(ran: Ran, network: str) -> dict[str, dict[str, Any]]:
 
 
 def network_body(ran: Ran, names: Names) -> dict[str, Any] | None:
-    """The body of `POST /networks/create`; None for a container that has no network."""
+    """The body of `POST /networks/create`; None for a container that has no network.
+
+    Internal alone still leaves the host's own address on the bridge, by which whatever listens on
+    the host, published ports included, would be reached (seen on engine 20.10).
+    """
     if not is_connected(ran.mode):
         return None
-    return {"Name": names.network, "Internal": True, "Labels": dict(names.labels)}
+    return {
+        "Name": names.network,
+        "Driver": "bridge",
+        "Internal": True,
+        "EnableIPv6": False,
+        "Options": {"com.docker.network.bridge.inhibit_ipv4": "true"},
+        "Labels": dict(names.labels),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,9 +276,12 @@ class Engine:
         )
 
     def remove_image(self, reference: str) -> None:
-        """Remove a tag, and the image with its last one; no force."""
+        """Remove a tag, and the image with its last one; no force, and none of its parents.
+
+        These may be images that somebody keeps without a name.
+        """
         with translated(f"cannot remove image {reference!r}", self.host):
-            self._connected().remove_image(reference, noprune=False)
+            self._connected().remove_image(reference, noprune=True)
 
     def require(self, api_version: str, option: str) -> None:
         """Raise EngineError unless the engine's API has an option that came with `api_version`."""
@@ -498,7 +501,13 @@ def _unreachable(what: str, host: str, error: Exception) -> EngineError:
 
 
 def url_path(name: str) -> str:
-    """A name that a person typed, safe inside a URL's path."""
+    """A name that a person typed or a record tells, safe inside a URL's path.
+
+    Raises NotFound for one that climbs: clients and engines would take `../containers/web`, where a
+    volume is meant, for a container, and nothing on an engine has such a name.
+    """
+    if not {"", ".", ".."}.isdisjoint(name.split("/")):
+        raise NotFound(f"nothing on an engine can have the name {name!r}")
     return quote(name, safe="/:@")
 
 

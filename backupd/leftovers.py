@@ -71,4 +71,4 @@ def _named(state: StateDir, engine: Engine) -> Iterator[_Left]:
     for image in engine.ask("cannot look for forgotten images of drills", "/images/json"):
         for tag in image.get("RepoTags") or ():
             if tag.startswith(prefix) and not state.is_leased(tag[len(prefix) :].partition(":")[0]):
-                yield "images", f"/images/{url_path(tag)}", {}
+                yield "images", f"/images/{url_path(tag)}", {"noprune": "1"}

@@ -29,6 +29,9 @@ OWNER_LABEL = "io.backupd.helper.owner"
 LEASE_LABEL = "io.backupd.helper.lease"
 """The lease of the process that made it."""
 
+_SHORTEST_SECRET = 3
+"""Shorter values of options are numbers and switches, and stand in many words."""
+
 PLACE = "/v"
 """Where a helper has the volume: one letter, which `moved` asks for."""
 
@@ -73,6 +76,8 @@ def helper(engine: Engine, state: StateDir, mount: HostMount) -> Iterator[str]:
         labels = _labels(state, stack)
         image = stack.enter_context(_image(engine, labels))
         made_at = None if mount.is_path else inspect_volume(engine, mount.source).get("CreatedAt")
+        if not mount.is_path:
+            stack.enter_context(_masked(inspect_volume(engine, mount.source)))
         container = stack.enter_context(_container(engine, image, mount, labels))
         if not mount.is_path:
             _refuse_another(engine, mount.source, made_at, stack)
@@ -152,6 +157,44 @@ def make_volume(engine: Engine, name: str, described: Inspect) -> None:
         "Labels": described.get("Labels"),
     }
     engine.tell(f"cannot make volume {name!r}", "/volumes/create", body)
+
+
+def try_out_volume(engine: Engine, state: StateDir, described: Inspect) -> None:
+    """See that a volume with this driver and these options can be made and read here.
+
+    Raises EngineError; then nothing of it is left.
+    """
+    name = f"backupd-trial-{secrets.token_hex(8)}"
+    with ExitStack() as stack:
+        labels = _labels(state, stack)
+        make_volume(engine, name, {**described, "Labels": labels})
+        stack.callback(remove_volume, engine, name)
+        with helper(engine, state, HostMount(name)) as through:
+            open_files(engine, through, name).abort()
+
+
+@contextmanager
+def _masked(volume: Inspect) -> Iterator[None]:
+    """Inside, no error tells a value of the driver's options, such as the password of a share."""
+    try:
+        yield
+    except EngineError as error:
+        text = str(error)
+        for secret in sorted(_secrets_of(volume), key=len, reverse=True):
+            text = text.replace(secret, "…")
+        if text == str(error):
+            raise
+        raise type(error)(text) from None
+
+
+def _secrets_of(volume: Inspect) -> Iterator[str]:
+    """Every value that stands in the options, whatever it is; a place and a type are none."""
+    for key, option in (volume.get("Options") or {}).items():
+        if key in ("type", "device"):
+            continue
+        parts = str(option).split(",")
+        values = [part.partition("=")[2] for part in parts] if key == "o" else [str(option)]
+        yield from (value for value in values if len(value) >= _SHORTEST_SECRET)
 
 
 def remove_volume(engine: Engine, name: str) -> None:

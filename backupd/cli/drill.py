@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from backupd.cli.session import Session, config_option
+from backupd.cli.session import Session, config_option, warn
 
 if TYPE_CHECKING:
     from backupd.layout import BackupKey
@@ -51,12 +51,14 @@ def _chosen(session: Session, sources: Sequence[str]) -> list[BackupKey]:
     from backupd.errors import NotFound
     from backupd.layout import segment
     from backupd.verbs.choose import spellings
+    from backupd.verbs.drill import meant as of_policy
     from backupd.verbs.drill import newest_of_each
 
     every = newest_of_each(session.site.catalog.backups())
     if not sources:
-        wishes = session.policy.drill
-        found = [backup for backup in every if wishes.wants(backup.name)]
+        found, unknown = of_policy(session.policy.drill, every)
+        for name in unknown:
+            warn(f"drill.sources: {name!r} means no source that has a backup")
         if not found:
             raise NotFound(f"cannot find any backup to drill in {session.store.url}")
         return found
@@ -74,7 +76,6 @@ def _chosen(session: Session, sources: Sequence[str]) -> list[BackupKey]:
 def _audience(*, is_silent: bool) -> Iterator[Audience]:
     """Tells a person: a line for each source, what did not come up on standard error."""
     from backupd.cli.progress import transfer_bar
-    from backupd.cli.session import warn
     from backupd.text import shown
     from backupd.verbs.drill import Audience, Verdict
 

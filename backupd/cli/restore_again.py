@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,10 @@ def shared_options() -> list[Any]:
     ]
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
+"""As the engine takes it (Docker Engine API, "ContainerCreate")."""
+
+
 def is_again(names: Sequence[str], options: Mapping[str, Any]) -> bool:
     """Whether containers are to be made again. Raises click's UsageError for idle options."""
     if options["run"] and options["create"]:
@@ -70,6 +75,10 @@ def is_again(names: Sequence[str], options: Mapping[str, Any]) -> bool:
     _refuse(options, _OF_AN_IMAGE, "is for an image; --run and --create make the container again.")
     if options["via"] != "load":
         raise click.UsageError("--via is for an image; --run and --create choose it themselves.")
+    if options["new_name"] is not None and not _NAME.fullmatch(options["new_name"]):
+        raise click.UsageError(
+            "--name is not a container's name: use letters, digits, dots, hyphens and underscores."
+        )
     if options["new_name"] and len(names) > 1:
         raise click.UsageError("--name names one container: restore one at a time.")
     return True

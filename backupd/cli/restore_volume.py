@@ -50,9 +50,9 @@ def volume(session: Session, /, names: tuple[str, ...], **options: Any) -> None:
 def _refuse_idle(names: Sequence[str], options: dict[str, Any]) -> None:
     """Refuse what would silently do nothing."""
     for option in ("to", "replace"):
-        if options["output"] and options[option]:
+        if options["output"] and options[option] not in (None, False):
             raise click.UsageError(f"--{option} is for an engine; --output only writes the tar.")
-    if options["to"] and len(names) > 1:
+    if options["to"] is not None and len(names) > 1:
         raise click.UsageError("--to names one volume: restore one at a time.")
 
 

@@ -79,10 +79,6 @@ class Drill(Section):
     command: Command | None = None
     """What has to exit with 0 inside each container, after it is healthy."""
 
-    def wants(self, name: str) -> bool:
-        """Whether the source of this name is to be drilled."""
-        return not self.sources or any(source.matches(name) for source in self.sources)
-
     def trial_of(self, name: str) -> Trial:
         """What the container of this name has to do: by the first entry that means it."""
         own = next((source for source in self.sources if source.matches(name)), None)

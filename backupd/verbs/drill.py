@@ -21,10 +21,10 @@ from backupd.errors import (
     NotRestorable,
     StoreError,
 )
-from backupd.layout import DAMAGED, DRILLED, BackupKey, Kind
+from backupd.layout import DAMAGED, DRILLED, BackupKey, Kind, segment
 from backupd.leftovers import sweep
 from backupd.manifest import Manifest
-from backupd.policy import Drill
+from backupd.policy import Drill, DrillSource
 from backupd.site import Site
 from backupd.verbs.drill_container import BadVolume, drill_container
 from backupd.verbs.drill_image import drill_image
@@ -98,6 +98,24 @@ def newest_of_each(backups: Iterable[BackupKey]) -> list[BackupKey]:
     return sorted(found.values(), key=lambda one: (_TURNS.index(one.kind), one.folder))
 
 
+def meant(wishes: Drill, backups: Sequence[BackupKey]) -> tuple[list[BackupKey], list[str]]:
+    """Those of the backups that the policy wants to be drilled, and its entries that mean none."""
+    if not wishes.sources:
+        return list(backups), []
+    found: dict[str, list[BackupKey]] = {
+        source.name: [backup for backup in backups if _is_meant(source, backup)]
+        for source in wishes.sources
+    }
+    keys = {backup.key for some in found.values() for backup in some}
+    chosen = [backup for backup in backups if backup.key in keys]
+    return chosen, [name for name, some in found.items() if not some]
+
+
+def _is_meant(source: DrillSource, backup: BackupKey) -> bool:
+    # A long name stands in a key as a hash alone.
+    return source.matches(backup.name) or segment(source.name) == backup.folder.split("/")[4]
+
+
 def drill(
     site: Site, backups: Sequence[BackupKey], wishes: Drill, audience: Audience, *, keep: bool
 ) -> list[Result]:
@@ -160,7 +178,9 @@ class _Round:
         except NotRestorable as error:
             return Result(backup, Verdict.REFUSED, str(error))
         except DamagedBackup as error:
-            self._mark(error.manifest.key if isinstance(error, BadVolume) else backup, DAMAGED)
+            bad = error.backup if isinstance(error, BadVolume) else backup
+            if bad is not None:
+                self._mark(bad, DAMAGED)
             return Result(backup, Verdict.DAMAGED, str(error), tuple(things))
         except (Cancelled, EngineUnreachable):
             raise
@@ -219,7 +239,7 @@ class _Marks:
 def _content(manifest: Manifest) -> object:
     """What a drill proves: the same archive, with the same images expected in it."""
     expected = tuple((one.id, one.diff_ids, one.saved_as) for one in manifest.images)
-    return manifest.archive.id, manifest.kind, expected
+    return manifest.archive, manifest.kind, expected
 
 
 def _known(backup: BackupKey) -> str:

@@ -25,7 +25,7 @@ from backupd.site import Site
 from backupd.sources.container_image import read_record
 from backupd.verbs.drill_scratch import Scratch
 from backupd.verbs.drill_volume import drill_volume
-from backupd.verbs.recreate_from import Stored, volume_backup
+from backupd.verbs.recreate_from import Stored, damaged_since, volume_backup
 from backupd.verbs.restore_container import Back, restore_container
 from backupd.verbs.transfer import Progress
 
@@ -46,9 +46,10 @@ class CameUp:
 class BadVolume(DamagedBackup):
     """A container cannot be drilled since the backup of a volume of it is damaged."""
 
-    def __init__(self, manifest: Manifest, cause: str) -> None:
+    def __init__(self, backup: BackupKey | None, cause: str) -> None:
         super().__init__(cause)
-        self.manifest = manifest
+        self.backup = backup
+        """Which one, where that is known."""
 
 
 def drill_container(
@@ -94,9 +95,18 @@ def _ran(stored: Stored) -> Ran:
 
 def _volumes(stored: Stored, backups: Sequence[BackupKey], ran: Ran) -> Mapping[str, Stored]:
     """What is mounted → its backup, where there is one."""
-    sources = dict.fromkeys(mount.source for mount in mounts_of(ran))
-    found = {source: volume_backup(stored, backups, source) for source in sources}
-    return {source: backup for source, backup in found.items() if backup is not None}
+    found: dict[str, Stored] = {}
+    for source in dict.fromkeys(mount.source for mount in mounts_of(ran)):
+        try:
+            backup = volume_backup(stored, backups, source)
+        except DamagedBackup as error:
+            raise BadVolume(None, f"its volume {source}: {error}") from error
+        bad = damaged_since(backups, source, backup)
+        if bad is not None:  # an older one would prove nothing of what would be restored
+            raise BadVolume(bad, f"its volume {source}: backup {bad.id} failed a check")
+        if backup is not None:
+            found[source] = backup
+    return found
 
 
 def _image(site: Site, stored: Stored, names: Names, scratch: Scratch, progress: Progress) -> None:
@@ -112,7 +122,9 @@ def _volume(site: Site, stored: Stored, name: str, scratch: Scratch) -> None:
     try:
         drill_volume(site, stored.catalog, stored.manifest, name, scratch, lambda _: None)
     except DamagedBackup as error:
-        raise BadVolume(stored.manifest, f"its volume {stored.manifest.name}: {error}") from error
+        raise BadVolume(
+            stored.manifest.key, f"its volume {stored.manifest.name}: {error}"
+        ) from error
 
 
 def _start(engine: Engine, ran: Ran, names: Names, scratch: Scratch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from backupd.policy import Policy
 from backupd.site import Site
-from backupd.verbs.drill import Audience, Result, Verdict, drill, newest_of_each
+from backupd.verbs.drill import Audience, Result, Verdict, drill, meant, newest_of_each
 from backupd.verbs.recorded import Ending, Recorder, recorded
 from backupd.verbs.task import Report
 
@@ -24,7 +24,7 @@ def run_drill(recorder: Recorder, site: Site, policy: Policy, name: str, report:
 
 def _drill(site: Site, policy: Policy, report: Report) -> Ending:
     wishes = policy.drill
-    chosen = [one for one in newest_of_each(site.catalog.backups()) if wishes.wants(one.name)]
+    chosen, unknown = meant(wishes, newest_of_each(site.catalog.backups()))
 
     def told(result: Result) -> None:
         is_good = result.verdict is Verdict.PROVEN
@@ -34,7 +34,10 @@ def _drill(site: Site, policy: Policy, report: Report) -> Ending:
     results = drill(site, chosen, wishes, audience, keep=False)
     words = summary(results)
     report.note(words)
-    bad = [one.sentence for one in results if one.verdict in _BAD]
+    bad = [f"drill.sources: {name!r} means no source that has a backup" for name in unknown]
+    for sentence in bad:
+        report.note(f"warning: {sentence}")
+    bad += [one.sentence for one in results if one.verdict in _BAD]
     # Last: that it cannot be drilled is no failure, but nobody should take it for a proof.
     told_of = bad + [one.sentence for one in results if one.verdict is Verdict.REFUSED]
     more = [f"and {len(told_of) - SHOWN} more"] if len(told_of) > SHOWN else []

@@ -38,9 +38,16 @@ def lanes_of(tasks: Sequence[Task]) -> list[Lane]:
 def belonging(tasks: Sequence[Task], chosen: Sequence[Task]) -> list[Task]:
     """What `chosen` needs of the same job's `tasks` besides, to be of one moment.
 
-    A container takes its volumes along, and a volume the containers that are held for it.
+    A container takes its volumes along, and a volume the containers that are held for it, with
+    their other volumes, and so on.
     """
-    return [task for task in tasks if task not in chosen and _belongs(task, chosen)]
+    found: list[Task] = []
+    while True:
+        taken = [*chosen, *found]
+        more = [task for task in tasks if task not in taken and _belongs(task, taken)]
+        if not more:
+            return [task for task in tasks if task in found]
+        found += more
 
 
 def _belongs(task: Task, chosen: Sequence[Task]) -> bool:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from backupd.catalog import Catalog
 from backupd.errors import DamagedBackup, NotFound
 from backupd.grouping import group_key
-from backupd.layout import PINNED, BackupKey, Kind, is_hashed, name_of, segment
+from backupd.layout import DAMAGED, PINNED, BackupKey, Kind, is_hashed, name_of, segment
 from backupd.policy import (
     ContainerGlob,
     ContainerLabel,
@@ -141,7 +141,7 @@ def _plan_group(
         now=terms.now,
         prune_limit_percent=terms.prune_limit_percent,
         source=found.label,
-        suspects=suspects(members),
+        suspects=suspects(_lasting(members, terms)),
     )
     return replace(found, objection=objection)
 
@@ -153,12 +153,23 @@ def _verdicts(
     # What its source left behind once it is gone grows old like its minimum.
     has_gone = is_gone(terms.rules, terms.zone, gone_since, terms.now)
     good = [backup for backup in members if backup.archive_id in sound]
-    sheltered = {} if has_gone else shelter(good)
+    # Where another backup spoils the archive, the proven one stays beside the newest that is sound.
+    own = [backup for backup in members if DAMAGED not in backup.states]
+    sheltered = {} if has_gone else {**shelter(own), **shelter(good)}
     considered = [
         Considered(backup, good=backup.archive_id in sound, held=sheltered.get(backup.key))
         for backup in members
     ]
     return decide(considered, terms.rules, terms.zone, gone_since=gone_since, now=terms.now)
+
+
+def _lasting(members: Sequence[BackupKey], terms: Terms) -> list[BackupKey]:
+    """Without the sources that are gone for good, of which no usual backup will ever come."""
+
+    def has_gone(source: Source) -> bool:
+        return is_gone(terms.rules, terms.zone, terms.gone_since(source), terms.now)
+
+    return [backup for backup in members if not has_gone((backup.kind, backup.name))]
 
 
 def _gone(members: Sequence[BackupKey], terms: Terms) -> datetime | None:

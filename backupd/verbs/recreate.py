@@ -7,7 +7,7 @@ Everything was planned before (see `backupd.verbs.recreate_plan`): nothing is de
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,12 +29,14 @@ from backupd.verbs.restore_container import Back, restore_container
 from backupd.verbs.restore_image import Say, restore_images
 from backupd.verbs.restore_volume import restore_volume
 from backupd.verbs.transfer import Progress
-from backupd.volume_access import make_volume, remove_volume
+from backupd.volume_access import find_volume, make_volume, remove_volume
 
 Bar = Callable[[Manifest], AbstractContextManager[Progress]]
 """Shows one transfer."""
 
 _LOOK_SECONDS = 0.2
+_START_SECONDS = 1.0
+"""A container that cannot run, for want of something, mostly ends within a second."""
 _HEALTH_TIMEOUT_SECONDS = 600.0
 
 _Undo = Callable[[Callable[[], object]], None]
@@ -70,6 +72,7 @@ def recreate(site: Site, prepared: Prepared, *, start: bool, say: Say, bar: Bar)
         for part in prepared.parts if start else ():
             _await_healthy(site, part, prepared.parts, say)
             engine.start(part.plan.name)
+            _warn_if_it_ended(engine, part.plan.name, say)
     return [
         Recreated(part.plan.name, part.stored.manifest, is_started=start) for part in prepared.parts
     ]
@@ -97,6 +100,7 @@ def _image(site: Site, part: Part, undo: _Undo, bar: Bar) -> None:
     if stored is None:
         return
     before = engine.find_image(reference)
+    ids_before = {summary["Id"] for summary in engine.images()}
     with bar(stored.manifest) as progress:
         if part.image.is_export:
             restore_container(
@@ -111,18 +115,24 @@ def _image(site: Site, part: Part, undo: _Undo, bar: Bar) -> None:
             restore_images(
                 site, stored.catalog, stored.manifest, tag=None, say=_unheard, progress=progress
             )
-    undo(partial(_name_back, engine, reference, before))
+    undo(partial(_name_back, engine, reference, before, ids_before))
 
 
 def _unheard(text: str) -> None:
     """The plan has said it already."""
 
 
-def _name_back(engine: Engine, reference: str, before: Inspect | None) -> None:
+def _name_back(
+    engine: Engine, reference: str, before: Inspect | None, ids_before: Collection[str]
+) -> None:
+    """Give the name back that the image took, and take the image away if it was not there."""
     if before is None:
         engine.remove_image(reference)
-    else:
-        engine.tag(before["Id"], reference)
+        return
+    now = engine.find_image(reference)
+    engine.tag(before["Id"], reference)
+    if now is not None and now["Id"] not in ids_before:
+        engine.remove_image(now["Id"])
 
 
 def _networks(engine: Engine, parts: Sequence[Part], undo: _Undo, say: Say) -> None:
@@ -130,7 +140,7 @@ def _networks(engine: Engine, parts: Sequence[Part], undo: _Undo, say: Say) -> N
         name: body for part in parts for name, body in part.plan.networks.items()
     }.items():
         make_network(engine, body)
-        undo(partial(remove_network, engine, name))
+        undo(partial(remove_network, engine, str(body["Name"])))
         say(f"made network {name}")
 
 
@@ -139,7 +149,7 @@ def _volumes(site: Site, prepared: Prepared, undo: _Undo, say: Say, bar: Bar) ->
     for name in dict.fromkeys(name for plan in plans for name in plan.volumes):
         stored = prepared.volumes[name]
         with bar(stored.manifest) as progress:
-            restore_volume(
+            restored = restore_volume(
                 site,
                 stored.catalog,
                 stored.manifest,
@@ -148,11 +158,15 @@ def _volumes(site: Site, prepared: Prepared, undo: _Undo, say: Say, bar: Bar) ->
                 say=say,
                 progress=progress,
             )
-        undo(partial(remove_volume, site.engine, name))
+        if restored.was_made:
+            undo(partial(remove_volume, site.engine, name))
         say(f"restored volume {name} from backup {stored.manifest.id}")
     for name, described in {
         name: described for plan in plans for name, described in plan.empty_volumes.items()
     }.items():
+        if find_volume(site.engine, name) is not None:  # the engine would not refuse it
+            say(f"volume {name} is there now: it is used as it is")
+            continue
         make_volume(site.engine, name, dict(described))
         undo(partial(remove_volume, site.engine, name))
         say(f"made volume {name}, which is empty")
@@ -171,6 +185,17 @@ def _await_healthy(site: Site, part: Part, parts: Sequence[Part], say: Say) -> N
             continue
         if not _reaches(site, other.plan.name, _REACHED[condition]):
             say(f"{part.plan.name}: {other.plan.name} did not get as far as {condition} before it")
+
+
+def _warn_if_it_ended(engine: Engine, name: str, say: Say) -> None:
+    """A container that ends at once with an error is there, and is of no use."""
+    time.sleep(_START_SECONDS)
+    state = engine.inspect_state(name)["State"]
+    if not state.get("Running") and state.get("ExitCode"):
+        say(
+            f"{name} was started and ended with exit code {state['ExitCode']}; see `docker logs "
+            f"{name}`"
+        )
 
 
 def _label(part: Part, label: str) -> str:

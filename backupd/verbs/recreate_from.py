@@ -72,6 +72,19 @@ def volume_backup(container: Stored, backups: Sequence[BackupKey], volume: str) 
     return None if chosen is None else Stored(catalog, catalog.manifest(chosen))
 
 
+def damaged_since(
+    backups: Sequence[BackupKey], volume: str, chosen: Stored | None
+) -> BackupKey | None:
+    """The newest backup of the volume that failed a check and is newer than the chosen one."""
+    since = None if chosen is None else chosen.manifest.taken_at
+    found = [
+        one
+        for one in _of(backups, Kind.VOLUME, volume)
+        if DAMAGED in one.states and (since is None or one.taken_at > since)
+    ]
+    return newest(found)
+
+
 def _readable(catalog: Catalog, backup: BackupKey) -> Stored | None:
     try:
         return Stored(catalog, catalog.manifest(backup))
@@ -108,7 +121,11 @@ def original_image(
     stored = _image_backup(container.catalog, backups, image_id)
     if stored is not None:
         reference = stored.manifest.images[0].reference
-        return ImageSource(reference, f"the original, from backup {stored.manifest.id}", stored)
+        how, lack = f"the original, from backup {stored.manifest.id}", ""
+        holder = engine.find_image(reference)
+        if holder is not None:
+            lack = f"image {reference}: {holder['Id'][:19]} has this name here, and would lose it"
+        return ImageSource(reference, how, stored, lack)
     if named is not None:
         how = f"{named['Id'][:19]}, which has its name here and is another than the container's"
         return ImageSource(reference, how)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from backupd.catalog import Catalog
-from backupd.errors import DamagedBackup, NotFound
+from backupd.errors import DamagedBackup, NotFound, UsageError
 from backupd.layout import DAMAGED, BackupKey, Kind
 from backupd.manifest import Manifest
 from backupd.verbs.recreate_from import Stored
@@ -24,8 +24,10 @@ def stack_of(catalog: Catalog, project: str, *, at: datetime | None, say: Say) -
     """A backup of each container of the project, none after `at`.
 
     All of one moment where there is one that all of them have; else the newest of each, and what
-    lies between them is said. Raises NotFound.
+    lies between them is said. Raises NotFound, UsageError.
     """
+    if not project:
+        raise UsageError("cannot restore a stack without a name: name a Compose project")
     members = _members(catalog, project, at)
     if not members:
         when = f" at {at:%F %T} UTC" if at else ""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from os.path import normpath
 
 from backupd.catalog import RECORD_LIMIT_BYTES, Catalog
 from backupd.engine import Engine, Inspect
@@ -33,10 +34,12 @@ from backupd.volume_access import (
     mounted_by,
     open_files,
     remove_volume,
+    try_out_volume,
     users_of,
     write_files,
 )
 
+_VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _EMPTY_MEMBERS = 1
 """The directory itself: the only member of an empty volume's tar."""
 
@@ -51,6 +54,8 @@ class RestoredVolume:
 
     name: str
     """The volume's name, or the directory's path."""
+    was_made: bool
+    """Whether there is a volume now that was not there before."""
     replaced: bool = False
     """Whether a volume of this name was removed before."""
 
@@ -70,24 +75,42 @@ def restore_volume(
     Raises UsageError when what is there may not be touched, NotFound for a directory that is not
     there, DamagedBackup, EngineError, StoreError; then no volume is there that was not before.
     """
-    target = to or manifest.name
+    target = _target(manifest, to)
     with ExitStack() as stack:
         with suppress(UsageError):  # no usable state directory, as when everything burned
             sweep(site.state, site.engine, say)
             stack.enter_context(site.state.lock_source(Kind.VOLUME, target, "restore"))
         if target.startswith("/"):
             return _into_directory(site, catalog, manifest, target, replace, progress)
-        described = _described(catalog, manifest, renamed=to is not None)
+        described = _described(catalog, manifest)
+        if to is not None:
+            described = _elsewhere(described, say)
         existing = find_volume(site.engine, target)
         has_files = existing is not None and not _is_empty(site, target)
         _refuse_in_use(site.engine, target, has_files=has_files, replace=replace)
         if has_files:
             _read_whole(site, catalog, manifest, say, progress)
-        with _volume(site.engine, target, described, existing, is_new=has_files or not existing):
+            try_out_volume(site.engine, site.state, described)
+        with _volume(site, target, described, existing, is_new=has_files or not existing):
             if has_files or not existing:
                 _refuse_files(site, target)
             _fill(site, catalog, manifest, target, progress)
-    return RestoredVolume(target, replaced=has_files)
+    if (described.get("Options") or {}).get("type") == "tmpfs":
+        say(f"volume {target} lies in memory: its files are gone whenever no container runs on it")
+    return RestoredVolume(target, was_made=existing is None, replaced=has_files)
+
+
+def _target(manifest: Manifest, to: str | None) -> str:
+    """Where the files go. Raises UsageError for what is neither a volume's name nor a path."""
+    target = manifest.name if to is None else to
+    if target.startswith("/"):
+        return normpath(target)
+    if not _VOLUME_NAME.fullmatch(target):
+        raise UsageError(
+            f"cannot restore into {target!r}: it is not a volume's name; use letters, digits, "
+            "dots, hyphens and underscores, or a full path"
+        )
+    return target
 
 
 def _into_directory(
@@ -100,7 +123,8 @@ def _into_directory(
     users = [
         summary["Names"][0].lstrip("/")
         for summary in site.engine.containers()
-        if path in mounted_by(summary) and summary.get("State") in _RUNNING
+        if summary.get("State") in _RUNNING
+        and any(_is_within(path, mount) or _is_within(mount, path) for mount in mounted_by(summary))
     ]
     if users:
         raise UsageError(_in_use(f"directory {path}", users))
@@ -112,7 +136,11 @@ def _into_directory(
             f"and part of the files may lie in {path} now; empty it before you try again"
         )
         raise
-    return RestoredVolume(path)
+    return RestoredVolume(path, was_made=False)
+
+
+def _is_within(path: str, other: str) -> bool:
+    return other.startswith("/") and f"{path}/".startswith(f"{other.rstrip('/')}/")
 
 
 def _refuse_in_use(engine: Engine, target: str, *, has_files: bool, replace: bool) -> None:
@@ -136,7 +164,7 @@ def _in_use(what: str, users: list[str]) -> str:
     )
 
 
-def _described(catalog: Catalog, manifest: Manifest, *, renamed: bool) -> Inspect:
+def _described(catalog: Catalog, manifest: Manifest) -> Inspect:
     """Driver, options and labels of the volume as they were. Raises DamagedBackup."""
     if manifest.record is None:
         return {}
@@ -150,12 +178,25 @@ def _described(catalog: Catalog, manifest: Manifest, *, renamed: bool) -> Inspec
             "the one that was written; `--output` still gives its files"
         )
     described: Inspect = json.loads(data).get("volume") or {}
-    if renamed:
-        # Under a name that somebody chose it is no longer one that a prune may take.
-        labels = described.get("Labels") or {}
-        kept = {key: value for key, value in labels.items() if key != _ANONYMOUS}
-        described = {**described, "Labels": kept}
     return described
+
+
+def _elsewhere(described: Inspect, say: Say) -> Inspect:
+    """The same for another name: never a second volume on one and the same place."""
+    # Under a name that somebody chose it is no longer one that a prune may take.
+    labels = {k: v for k, v in (described.get("Labels") or {}).items() if k != _ANONYMOUS}
+    if not _has_place(described):
+        return {**described, "Labels": labels}
+    say(
+        "it becomes a plain volume of this machine: its driver options name one place for its files"
+    )
+    return {"Labels": labels}
+
+
+def _has_place(described: Inspect) -> bool:
+    """Whether the files lie where the driver's options say, and outlive the volume."""
+    driver = described.get("Driver") or "local"
+    return driver != "local" or bool((described.get("Options") or {}).get("device"))
 
 
 def _is_empty(site: Site, target: str) -> bool:
@@ -195,25 +236,29 @@ def _read_whole(
 
 @contextmanager
 def _volume(
-    engine: Engine, name: str, described: Inspect, existing: Inspect | None, *, is_new: bool
+    site: Site, name: str, described: Inspect, existing: Inspect | None, *, is_new: bool
 ) -> Iterator[None]:
     """A volume that is there and empty; if the block fails, all is as it was, files aside."""
+    engine = site.engine
     if is_new and existing is not None:
         remove_volume(engine, name)
+    is_ours = not is_new
     try:
         if is_new:
             make_volume(engine, name, described)
+            is_ours = True
         yield
     except BaseException as error:
-        undo = [partial(_remove_if_there, engine, name)]
-        if existing is not None:
-            undo.append(partial(make_volume, engine, name, existing))
         try:
-            for act in undo:
-                act()
+            if is_ours:
+                _remove_if_there(engine, name)
+            if existing is not None:
+                make_volume(engine, name, existing)
         except BackupdError as failure:
             error.add_note(f"and volume {name!r} may hold part of the files now: {failure}")
-        if is_new and existing is not None:
+        if _has_place(described if is_new else existing or {}):
+            error.add_note(f"and part of the files may lie where volume {name!r} has them")
+        elif is_new and existing is not None:
             error.add_note(f"and the files that volume {name!r} held before were removed for it")
         raise
 

@@ -14,7 +14,7 @@ from tests.integration.conftest import WritePolicy
 from tests.integration.trees import CAPABILITY, succeeded
 from tests.integration.volumes import files_in, fill, helpers, looking_at, make_volume, start_with
 from tests.servers.dockerd import Engine
-from tests.servers.rootfs import Entry, file, folder
+from tests.servers.rootfs import Entry, base_image, file, folder
 
 NAME, NEW = "backupd-test-volume", "backupd-test-volume-new"
 USER = "backupd-test-volume-user"
@@ -251,11 +251,16 @@ def test_a_fresh_volume_that_shows_old_files_is_refused(
     make_volume(api, NAME, driver_opts=options)
     succeeded(backupd("backup"))
     (place / "file").write_text("newer")
-    result = backupd("restore", "volume", NAME, "--to", NEW)
+    beside = succeeded(backupd("restore", "volume", NAME, "--to", NEW))
+    api.remove_volume(NAME)
+    result = backupd("restore", "volume", NAME)
     names = [volume["Name"] for volume in api.volumes()["Volumes"]]
 
-    assert (2, True) == (result.code, "it is not empty" in the_sentence(result))
-    assert ("newer", False) == ((place / "file").read_text(), NEW in names)
+    assert "it becomes a plain volume of this machine" in beside.stderr
+    assert None is api.inspect_volume(NEW)["Options"]
+    assert {"./file"} < files_in(api, NEW).keys()
+    assert (2, True) == (result.code, "it is not empty" in result.stderr)
+    assert ("newer", False) == ((place / "file").read_text(), NAME in names)
 
 
 def test_a_missing_volume_fails_its_job_and_is_not_made_by_the_backup(
@@ -265,3 +270,31 @@ def test_a_missing_volume_fails_its_job_and_is_not_made_by_the_backup(
 
     assert (1, [], []) == (result.code, kept(store), names_listed(backupd))
     assert NAME not in [volume["Name"] for volume in api.volumes()["Volumes"] or ()]
+
+
+@pytest.mark.parametrize("target", [f"../containers/{USER}", "", ".."])
+def test_a_target_that_is_no_volumes_name_is_refused_and_nothing_is_touched(
+    target: str, api: docker.APIClient, store: Path, backupd: Command
+) -> None:
+    make_volume(api, NAME, {"./file": b"old"})
+    succeeded(backupd("backup"))
+    fill(api, NAME, {"./new": b"newer than the backup"})
+    api.create_container(base_image(api), ["true"], name=USER)
+    result = backupd("restore", "volume", NAME, "--to", target, "--replace")
+
+    assert 2 == result.code
+    assert "is not a volume's name" in result.stderr
+    assert {"./file", "./new"} <= files_in(api, NAME).keys()
+    assert [USER] == [one["Names"][0][1:] for one in api.containers(all=True)]
+
+
+def test_no_error_tells_the_password_of_a_volumes_driver(
+    api: docker.APIClient, store: Path, backupd: Command
+) -> None:
+    options = {"type": "cifs", "device": "//127.0.0.1/x", "o": "username=u,password=HUNTER2"}
+    api.create_volume(NAME, driver="local", driver_opts=options)
+    result = backupd("backup")
+
+    assert 1 == result.code
+    assert f"volume {NAME}" in result.stderr
+    assert "HUNTER2" not in result.stderr + result.stdout

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from backupd.daemon.generation import timetables_of
 from backupd.errors import ArchiveBroken
-from backupd.layout import DAMAGED, Kind, backup_key
+from backupd.layout import DAMAGED, BackupKey, Kind, backup_key, parse_backup_key
 from backupd.policy import Drill, Policy, Trial
 from backupd.run_record import DRILL
-from backupd.verbs.drill import Audience, Result, Verdict, drill, newest_of_each
+from backupd.verbs.drill import Audience, Result, Verdict, drill, meant, newest_of_each
 from backupd.verbs.drill_volume import Tree
 from backupd.verbs.drilling import summary
 from tests.contract.shelves import DAY, NOW
@@ -39,14 +39,34 @@ def test_the_newest_of_each_source_is_drilled_containers_first() -> None:
 
 
 def test_without_sources_all_are_wanted() -> None:
-    assert Drill().wants("anything")
+    every = [backup(Kind.IMAGE, "web:1"), backup(Kind.VOLUME, "data")]
+
+    assert (every, []) == meant(Drill(), every)
 
 
 def test_sources_are_names_and_patterns_of_images_too() -> None:
     wishes = Drill.model_validate({"sources": ["app_*", "nginx", {"name": "/srv/data"}]})
     names = ["app_db", "nginx:1.27", "/srv/data", "web", "nginx-exporter:1"]
+    chosen, unknown = meant(wishes, [backup(Kind.VOLUME, name) for name in names])
 
-    assert [True, True, True, False, False] == [wishes.wants(name) for name in names]
+    assert (names[:3], []) == ([one.name for one in chosen], unknown)
+
+
+def test_a_source_that_means_nothing_is_named() -> None:
+    wishes = Drill.model_validate({"sources": ["wbe", "web"]})
+    web = backup(Kind.CONTAINER, "web")
+
+    assert ([web], ["wbe"]) == meant(wishes, [web])
+
+
+def test_a_source_is_found_by_a_name_that_is_too_long_for_a_key() -> None:
+    name = f"registry.example/{'team/' * 40}app:1"
+    wishes = Drill.model_validate({"sources": [name]})
+    listed = parse_backup_key(backup(Kind.IMAGE, name).key)
+
+    assert isinstance(listed, BackupKey)
+    assert name != listed.name
+    assert ([listed], []) == meant(wishes, [listed])
 
 
 def test_the_first_source_that_means_a_container_says_what_is_special_to_it() -> None:

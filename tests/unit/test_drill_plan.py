@@ -120,7 +120,14 @@ def test_it_has_one_network_without_a_way_out_and_all_its_names_there() -> None:
 
     assert {"scratch": {"Aliases": ["web", "www"]}} == made["NetworkingConfig"]["EndpointsConfig"]
     assert "scratch" == made["HostConfig"]["NetworkMode"]
-    assert {"Name": "scratch", "Internal": True, "Labels": LABELS} == network
+    assert network is not None
+    assert ("scratch", True, False, LABELS) == (
+        network["Name"],
+        network["Internal"],
+        network["EnableIPv6"],
+        network["Labels"],
+    )
+    assert {"com.docker.network.bridge.inhibit_ipv4": "true"} == network["Options"]
 
 
 def test_a_container_without_a_network_gets_none() -> None:
