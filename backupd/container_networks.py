@@ -6,7 +6,7 @@ Works on inspects alone. Pure.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from backupd.container_body import Inspect, Ran
@@ -47,7 +47,7 @@ def no_address(address: str, name: str, ran: Ran, networks: Mapping[str, Inspect
     """Why the container cannot have this address in the network; "" where it can."""
     existing = networks.get(name)
     network = existing or ran.networks.get(name, {})
-    if not any(ip_address(address) in ip_network(one) for one in _subnets(network)):
+    if not any(ip_address(address) in subnet for subnet in _subnets(network)):
         return "it is outside of the network that is here"
     if existing is None:
         other = overlapping(network, networks)
@@ -59,16 +59,17 @@ def no_address(address: str, name: str, ran: Ran, networks: Mapping[str, Inspect
     return ""
 
 
-def _subnets(network: Inspect) -> list[str]:
+def _subnets(network: Inspect) -> list[IPv4Network | IPv6Network]:
+    """Its subnets; engines take, and tell, one with bits of a host too (`10.7.0.1/24`, 20.10)."""
     pools = (network.get("IPAM") or {}).get("Config") or ()
-    return [str(pool["Subnet"]) for pool in pools if pool.get("Subnet")]
+    return [ip_network(str(pool["Subnet"]), strict=False) for pool in pools if pool.get("Subnet")]
 
 
 def overlapping(network: Inspect, networks: Mapping[str, Inspect]) -> str:
     """The network of the engine that this one's addresses are in use by already; "" for none."""
-    for mine in map(ip_network, _subnets(network)):
+    for mine in _subnets(network):
         for name, other in networks.items():
-            for theirs in map(ip_network, _subnets(other)):
+            for theirs in _subnets(other):
                 if mine.version == theirs.version and mine.overlaps(theirs):
                     return name
     return ""

@@ -30,6 +30,7 @@ from backupd.container_networks import (
     no_network,
     overlapping,
 )
+from backupd.container_rights import device_of, rights_of
 
 _FILLED = "; make it, and `backupd restore volume {}` brings its files back"
 
@@ -66,9 +67,12 @@ class Plan:
     volumes: tuple[str, ...] = ()
     """Those to restore before."""
     empty_volumes: Mapping[str, Inspect] = field(default_factory=dict)
-    """Those to make empty for want of a backup: a lack of each is told."""
+    """Those to make without files for want of a backup: a lack of each is told. One whose options
+    name a device has the files that lie there."""
     paths: tuple[tuple[str, str], ...] = ()
     """Paths of the host that it gets, and where it has them."""
+    rights: tuple[str, ...] = ()
+    """What else it gets that reaches the engine's host."""
     lacks: tuple[str, ...] = ()
     """What cannot be given back, each with the reason."""
     notes: tuple[str, ...] = ()
@@ -125,6 +129,7 @@ def plan(
         volumes=tuple(mounts.restored),
         empty_volumes=mounts.made_empty,
         paths=tuple((one.source, one.destination) for one in mounts.kept if not one.is_volume),
+        rights=tuple(rights_of(body["HostConfig"])),
         lacks=tuple(told.lacks),
         notes=tuple(dict.fromkeys(told.notes)),
     )
@@ -183,7 +188,11 @@ def _volume(
         if name not in found.restored:
             found.restored.append(name)
     elif name not in found.made_empty:
-        told.lacks.append(f"volume {name} at {mount.destination}: no backup holds its files")
+        device = device_of(described)
+        told.lacks.append(
+            f"volume {name} at {mount.destination}: no backup holds its files"
+            + (f", which lie at {device}" if device else "")
+        )
         found.made_empty[name] = described
     return True
 

@@ -6,11 +6,14 @@ known while the engine is still untouched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from backupd.container_body import Inspect, Ran, endpoints_of, lenders_of, passed_over, trial_of
 from backupd.container_plan import Plan, Seen, host_paths, plan, volumes_of
+from backupd.container_rights import device_of
 from backupd.engine import Engine
 from backupd.engine_create import info, inspect_network, networks
 from backupd.errors import (
@@ -21,7 +24,7 @@ from backupd.errors import (
     NotRestorable,
     UsageError,
 )
-from backupd.layout import BackupKey
+from backupd.layout import BackupKey, Kind
 from backupd.site import Site
 from backupd.sources.container_image import Record, read_record
 from backupd.stop_order import Stopping, dependencies, groups
@@ -56,6 +59,8 @@ class Part:
     ran: Ran
     image: ImageSource
     plan: Plan
+    refusal: str = ""
+    """Why the engine makes no such container at all, in its words: nothing can be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +72,19 @@ class Prepared:
     volumes: Mapping[str, Stored] = field(default_factory=dict)
     taken: tuple[str, ...] = ()
     """Names of the containers that stand in the way."""
+    devices: Mapping[str, str] = field(default_factory=dict)
+    """Volume that is restored → the path or address at which its options say that its files lie."""
+
+    @property
+    def refusals(self) -> list[str]:
+        """What the engine refuses outright, with whose it is; nothing helps against that."""
+        return [f"{part.plan.name}: {part.refusal}" for part in self.parts if part.refusal]
 
     @property
     def lacks(self) -> list[str]:
-        """What cannot be given back, with whose it is."""
-        return [f"{part.plan.name}: {lack}" for part in self.parts for lack in part.plan.lacks]
+        """What cannot be given back, with whose it is; refusals are among it."""
+        lacks = [f"{part.plan.name}: {lack}" for part in self.parts for lack in part.plan.lacks]
+        return [*lacks, *self.refusals]
 
     @property
     def notes(self) -> list[str]:
@@ -89,7 +102,7 @@ class Prepared:
     def told(self, *, start: bool) -> list[str]:
         """The plan, a line for each thing."""
         return [
-            *(line for part in self.parts for line in _told(part, self.volumes, start=start)),
+            *(line for part in self.parts for line in self._told(part, start=start)),
             *(f"note: {note}" for note in self.notes),
             *(f"cannot be given back: {lack}" for lack in self.lacks),
         ]
@@ -102,28 +115,38 @@ class Prepared:
                 f"cannot make container {names}: there is one of that name; remove it first, or "
                 "give a single one another name with --name"
             )
+        if self.refusals:
+            refused = self.refusals if best_effort else self.lacks
+            raise NotRestorable(
+                "cannot make what the engine refuses, so nothing was made; --best-effort cannot go "
+                "without it:\n" + "\n".join(f"  {lack}" for lack in refused)
+            )
         if self.lacks and not best_effort:
             raise NotRestorable(
                 "cannot give everything back, so nothing was made; make it possible, or go "
                 "without it with --best-effort:\n" + "\n".join(f"  {lack}" for lack in self.lacks)
             )
 
-
-def _told(part: Part, volumes: Mapping[str, Stored], *, start: bool) -> Iterator[str]:
-    """What one container takes; names and moments only, for the rest may be secret."""
-    act = "made and started" if start else "made"
-    yield f"container {part.plan.name}: {act}, from {_of_backup(part.stored)}"
-    yield f"  image {part.image.reference}: {part.image.how}"
-    for name in part.plan.networks:
-        yield f"  network {name}: made"
-    for name in part.plan.volumes:
-        yield f"  volume {name}: restored from {_of_backup(volumes[name])}"
-    for name in part.plan.empty_volumes:
-        yield f"  volume {name}: made, empty"
-    for path, place in part.plan.paths:
-        yield f"  path {path} of the host: mounted at {place}"
-    if part.plan.body["HostConfig"].get("Privileged"):
-        yield "  privileged: it may do all that root may on the engine's host"
+    def _told(self, part: Part, *, start: bool) -> Iterator[str]:
+        """What one container takes; no environment and no options, for these may be secret."""
+        act = "made and started" if start else "made"
+        yield f"container {part.plan.name}: {act}, from {_of_backup(part.stored)}"
+        yield f"  image {part.image.reference}: {part.image.how}"
+        for name in part.plan.networks:
+            yield f"  network {name}: made"
+        for name in part.plan.volumes:
+            said = f"  volume {name}: restored from {_of_backup(self.volumes[name])}"
+            device = self.devices.get(name)
+            yield said + (f"; its files lie at {device}" if device else "")
+        for name, described in part.plan.empty_volumes.items():
+            device = device_of(described)
+            yield f"  volume {name}: made" + (
+                f"; its files lie at {device}" if device else ", empty"
+            )
+        for path, place in part.plan.paths:
+            yield f"  path {path} of the host: mounted at {place}"
+        for right in part.plan.rights:
+            yield f"  {right}"
 
 
 def _of_backup(stored: Stored) -> str:
@@ -138,7 +161,7 @@ def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
     """
     engine = site.engine
     records = [_record(stored) for stored in chosen]
-    rans = [_ran(record) for record in records]
+    rans = [_ran(stored, record) for stored, record in zip(chosen, records, strict=True)]
     catalogs = {stored.catalog.host: stored.catalog for stored in chosen}
     backups = {host: catalog.backups() for host, catalog in catalogs.items()}
     names = [wish.name or ran.name for ran in rans]
@@ -149,22 +172,52 @@ def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
     volumes = _backups(chosen, rans, seen, backups)
     parts = []
     for stored, record, ran, name in zip(chosen, records, rans, names, strict=True):
-        image = (
-            original_image(engine, stored, backups[stored.catalog.host], record)
-            if wish.from_image
-            else exported_image(engine, stored)
-        )
-        planned = plan(
-            ran,
-            seen,
-            name=name,
-            image=image.reference,
-            backed_up=volumes,
-            empty=[volume for volume, one in volumes.items() if one.may_be_empty],
-        )
-        lacks = [*([image.lack] if image.lack else []), *_tried(site, planned)]
-        parts.append(Part(stored, ran, image, planned.lacking(lacks)))
-    return Prepared(tuple(_in_order(parts)), volumes, tuple(n for n in names if n in here))
+        with _understood(stored):
+            image = (
+                original_image(engine, stored, backups[stored.catalog.host], record)
+                if wish.from_image
+                else exported_image(engine, stored)
+            )
+            planned = plan(
+                ran,
+                seen,
+                name=name,
+                image=image.reference,
+                backed_up=volumes,
+                empty=[volume for volume, one in volumes.items() if one.may_be_empty],
+            )
+            if image.lack:
+                planned = planned.lacking([image.lack])
+            unknown, refusal = _tried(site, planned)
+        parts.append(Part(stored, ran, image, planned.lacking(unknown), refusal))
+    taken = tuple(name for name in names if name in here)
+    devices = _devices(volumes, {name for part in parts for name in part.plan.volumes})
+    return Prepared(tuple(_in_order(parts)), volumes, taken, devices)
+
+
+@contextmanager
+def _understood(stored: Stored) -> Iterator[None]:
+    """Read a record in the block: whoever can write to the store can write anything into one."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        manifest = stored.manifest
+        whose = f"{manifest.kind} {manifest.name}"
+        what = f"how {whose} ran" if manifest.kind is Kind.CONTAINER else whose
+        raise DamagedBackup(
+            f"backup {manifest.id}: the record of {what} cannot be understood"
+        ) from error
+
+
+def _devices(volumes: Mapping[str, Stored], restored: Iterable[str]) -> dict[str, str]:
+    """Where the files of restored volumes lie by the options that they are made with."""
+    found = {}
+    for name in restored:
+        stored = volumes[name]
+        data = stored.catalog.record(stored.manifest)
+        with _understood(stored):
+            found[name] = device_of(json.loads(data or b"{}").get("volume") or {})
+    return {name: device for name, device in found.items() if device}
 
 
 def _record(stored: Stored) -> Record:
@@ -180,8 +233,13 @@ def _record(stored: Stored) -> Record:
     return record
 
 
-def _ran(record: Record) -> Ran:
-    return Ran(record.container, record.networks, record.volumes, record.lenders)
+def _ran(stored: Stored, record: Record) -> Ran:
+    """The record, which can be read as far as that can be told without an engine."""
+    ran = Ran(record.container, record.networks, record.volumes, record.lenders)
+    with _understood(stored):
+        plan(ran, Seen(), name=ran.name, image="", backed_up=())
+        dependencies([_summary(ran)])
+    return ran
 
 
 def _backups(
@@ -237,8 +295,9 @@ def _has_path(site: Site, path: str) -> bool:
         raise
 
 
-def _tried(site: Site, planned: Plan) -> list[str]:
-    """What the engine refuses or passes over when it makes such a container of an empty image."""
+def _tried(site: Site, planned: Plan) -> tuple[list[str], str]:
+    """What the engine passes over when it makes such a container of an empty image; and why it
+    refuses to make one at all, "" where it does not."""
     body = trial_of(planned.body)
     try:
         with trial(site.engine, site.state, body) as made:
@@ -246,11 +305,11 @@ def _tried(site: Site, planned: Plan) -> list[str]:
     except EngineUnreachable:
         raise
     except EngineError as error:
-        return [str(error)]
+        return [], str(error)
     return [
         f"option {name}: this engine does not know it, or cannot do it"
         for name in passed_over(body, found)
-    ]
+    ], ""
 
 
 def _in_order(parts: Sequence[Part]) -> Iterator[Part]:

@@ -346,6 +346,84 @@ def test_a_log_driver_and_a_runtime_that_are_missing_are_lacks() -> None:
     assert ({}, "") == (found.body["HostConfig"]["LogConfig"], found.body["HostConfig"]["Runtime"])
 
 
+def test_a_subnet_with_bits_of_a_host_is_the_subnet_around_it() -> None:
+    described = {**NETWORK, "IPAM": {"Config": [{"Subnet": "10.7.0.1/24"}]}}
+    one = Ran(in_app_container(IPAMConfig={"IPv4Address": "10.7.0.9"}), networks={"app": described})
+    other = {"IPAM": {"Config": [{"Subnet": "10.7.0.129/25"}]}}
+
+    assert () == planned(one).lacks
+    assert (
+        "address 10.7.0.9 in network app: its subnet overlaps with network other here",
+    ) == planned(one, Seen(networks={"other": other})).lacks
+
+
+def test_a_volume_that_lies_elsewhere_lacks_its_backup_and_is_not_without_files() -> None:
+    options = {"type": "cifs", "device": "//nas/share", "o": "username=a,password=secret"}
+    described = {"data": {**VOLUME, "Options": options}}
+    one = Ran(ran(host={"Binds": ["data:/data"]}).container, volumes=described)
+
+    assert (
+        "volume data at /data: no backup holds its files, which lie at //nas/share",
+    ) == planned(one).lacks
+
+
+@pytest.mark.parametrize(
+    ("host", "right"),
+    [
+        ({"Privileged": True}, "privileged: it may do all that root may on the engine's host"),
+        ({"CapAdd": ["SYS_ADMIN"]}, "capability SYS_ADMIN: added"),
+        ({"NetworkMode": "host"}, "network of the host: shared"),
+        ({"PidMode": "host"}, "processes of the host: shared"),
+        ({"IpcMode": "host"}, "shared memory of the host: shared"),
+        ({"UTSMode": "host"}, "host name of the host: shared"),
+        ({"UsernsMode": "host"}, "users of the host: shared"),
+        (
+            {"Devices": [{"PathOnHost": "/dev/sda", "PathInContainer": "/dev/x"}]},
+            "device /dev/sda of the host: given as /dev/x",
+        ),
+        ({"DeviceCgroupRules": ["b *:* rwm"]}, "devices of the host: b *:* rwm is allowed"),
+        (
+            {"DeviceRequests": [{"Driver": "nvidia", "Capabilities": [["gpu"]]}]},
+            "devices of the host: nvidia gpu",
+        ),
+        ({"SecurityOpt": ["seccomp=unconfined"]}, "security option seccomp=unconfined"),
+        ({"SecurityOpt": ["apparmor:unconfined"]}, "security option apparmor=unconfined"),
+        ({"SecurityOpt": ["label=disable"]}, "security option label=disable"),
+        ({"SecurityOpt": ['seccomp={"a":1}']}, "security option seccomp=a profile of its own"),
+        (
+            {"MaskedPaths": [], "ReadonlyPaths": []},
+            "security option systempaths: it sees of /proc and /sys what others do not",
+        ),
+        (
+            {
+                "Mounts": [
+                    {
+                        "Type": "volume",
+                        "Target": "/x",
+                        "VolumeOptions": {"DriverConfig": {"Options": {"device": "/", "o": "s"}}},
+                    }
+                ]
+            },
+            "volume at /x: its files lie at /",
+        ),
+    ],
+)
+def test_what_reaches_the_engines_host_is_named(host: dict[str, Any], right: str) -> None:
+    assert (right,) == planned(ran(host=host)).rights
+
+
+def test_what_every_container_has_and_what_only_tightens_is_not_named() -> None:
+    host = {
+        "SecurityOpt": ["no-new-privileges"],
+        "IpcMode": "private",
+        "CapDrop": ["MKNOD"],
+        "MaskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware", "/x"],
+        "ReadonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+    }
+
+    assert () == planned(ran(host=host)).rights
+
+
 def test_volumes_are_named_once_and_paths_are_none_of_them() -> None:
     one = ran(host={"Binds": ["data:/a", "data:/b", "/srv:/c"]})
 
