@@ -81,7 +81,8 @@ def longest_unproven(backups: Sequence[BackupKey], percent: int, depth: Depth) -
 
     Rounded up, so that even 1 % of few archives gets through all of them in the end. Archives that
     were never looked at come first, the newest of them at the front: it is what would be restored.
-    The backups come back in their order.
+    Damaged ones, which a cheap look marks no second time, come on top of a cheap share, so that
+    they take no other's place for ever. The backups come back in their order.
     """
     by_archive: dict[str, list[BackupKey]] = defaultdict(list)
     for backup in backups:
@@ -93,7 +94,9 @@ def longest_unproven(backups: Sequence[BackupKey], percent: int, depth: Depth) -
         return max(_seen(backup, depth) for backup in members), -newest.timestamp(), archive_id
 
     count = -(-len(by_archive) * percent // 100)
-    chosen = set(sorted(by_archive, key=turn)[:count])
+    known = {backup.archive_id for backup in backups if DAMAGED in backup.states}
+    on_top = known if depth is Depth.OBJECTS else set()
+    chosen = on_top | set(sorted(by_archive.keys() - on_top, key=turn)[:count])
     return [backup for backup in backups if backup.archive_id in chosen]
 
 

@@ -152,6 +152,13 @@ def test_prune_shelters_neither_a_mere_look_nor_a_damaged_backup(
     assert [made[0].id] == shelf.ids()
 
 
+def test_a_damaged_archive_takes_no_other_ones_turn_in_a_cheap_sample() -> None:
+    damaged, checked, fresh = key(1, days=3, damaged=9), key(2, days=2, checked=1), key(3, days=1)
+
+    assert [damaged, fresh] == longest_unproven([damaged, checked, fresh], 10, Depth.OBJECTS)
+    assert [fresh] == longest_unproven([damaged, checked, fresh], 10, Depth.DATA)
+
+
 def test_prune_shelters_a_proven_backup_that_another_one_calls_damaged_beside_a_sound_one(
     shelf: Shelf,
 ) -> None:
