@@ -26,6 +26,26 @@ _HIDDEN = {
 `systempaths=unconfined` into two empty lists, and null stands for the engine's own."""
 
 
+_TOLD = {
+    name.casefold(): name
+    for name in (
+        *("Binds", "CapAdd", "CgroupParent", "CgroupnsMode", "DeviceCgroupRules", "DeviceRequests"),
+        *("Devices", "GroupAdd", "IpcMode", "MaskedPaths", "Mounts", "NetworkMode", "PidMode"),
+        *("PortBindings", "Privileged", "ReadonlyPaths", "Runtime", "SecurityOpt", "UTSMode"),
+        *("UsernsMode", "VolumesFrom"),
+    )
+}
+"""The fields of a `HostConfig` that a plan looks at."""
+
+
+def disguised(host: Mapping[str, Any]) -> list[str]:
+    """Keys that an engine takes for one of these fields, and that nobody else does.
+
+    Go reads JSON's keys whatever their case (encoding/json); no engine writes them so.
+    """
+    return [key for key in host if _TOLD.get(key.casefold(), key) != key]
+
+
 def device_of(described: Inspect) -> str:
     """The path or address at which a volume's files lie by its options; "" for the engine's own,
     and for memory.

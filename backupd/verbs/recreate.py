@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
+from backupd.container_rights import device_of
 from backupd.engine import Engine, Inspect
 from backupd.engine_create import (
     connect,
@@ -169,7 +170,8 @@ def _volumes(site: Site, prepared: Prepared, undo: _Undo, say: Say, bar: Bar) ->
             continue
         make_volume(site.engine, name, dict(described))
         undo(partial(remove_volume, site.engine, name))
-        say(f"made volume {name}, which is empty")
+        device = device_of(described)
+        say(f"made volume {name}" + (f"; its files lie at {device}" if device else ", empty"))
 
 
 def _await_healthy(site: Site, part: Part, parts: Sequence[Part], say: Say) -> None:

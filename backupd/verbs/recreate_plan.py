@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from backupd.container_body import Inspect, Ran, endpoints_of, lenders_of, passed_over, trial_of
 from backupd.container_plan import Plan, Seen, host_paths, plan, volumes_of
-from backupd.container_rights import device_of
+from backupd.container_rights import device_of, disguised
 from backupd.engine import Engine
 from backupd.engine_create import info, inspect_network, networks
 from backupd.errors import (
@@ -237,6 +237,8 @@ def _ran(stored: Stored, record: Record) -> Ran:
     """The record, which can be read as far as that can be told without an engine."""
     ran = Ran(record.container, record.networks, record.volumes, record.lenders)
     with _understood(stored):
+        if disguised(ran.host):
+            raise ValueError("keys that are spelled to be overlooked")
         plan(ran, Seen(), name=ran.name, image="", backed_up=())
         dependencies([_summary(ran)])
     return ran
