@@ -10,17 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from backupd.policy import reference as names
 from backupd.policy.consistency import Command
-from backupd.policy.section import Section, WholeNumber
+from backupd.policy.section import Schedule, Section, WholeNumber
 from backupd.policy.selectors import TextIsShort
-from backupd.schedule import check_expression
 
 USUAL_SECONDS = 10
 _LONGEST_SECONDS = 3600
-
-
-def _check_schedule(expression: str) -> str:
-    check_expression(expression)
-    return expression
 
 
 Seconds = Annotated[WholeNumber, Field(ge=1, le=_LONGEST_SECONDS)]
@@ -62,7 +56,7 @@ def _read_source(raw: object) -> object:
 class Drill(Section):
     """When the newest backup of each source is restored under another name, and tried out."""
 
-    schedule: Annotated[str, AfterValidator(_check_schedule)] | None = None
+    schedule: Schedule | None = None
     """When: five cron fields in quotes, or @daily, @weekly …; without it, by hand only."""
     sources: tuple[
         Annotated[

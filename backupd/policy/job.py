@@ -19,11 +19,11 @@ from pydantic_core import CoreSchema
 from backupd.policy import reference as names
 from backupd.policy.prune import Percent
 from backupd.policy.retention import Retention
-from backupd.policy.section import Flag, PositiveSpan, Section, TimeSpan, WholeNumber
+from backupd.policy.section import Flag, PositiveSpan, Schedule, Section, TimeSpan, WholeNumber
 from backupd.policy.selectors import ContainerSelector, ImageBundle, ImageSelector
 from backupd.policy.telling import PingUrls
 from backupd.policy.volumes import VolumeSelector
-from backupd.schedule import check_expression, check_zone
+from backupd.schedule import check_zone
 
 
 class Method(Enum):
@@ -108,16 +108,10 @@ def check_timeout(timeout: timedelta) -> timedelta:
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(names.check_pattern)]
 
 
-def check_schedule(expression: str) -> str:
-    """`expression` as it was written, if it fires at all. Raises ValueError."""
-    check_expression(expression)
-    return expression
-
-
 class Job(Section):
     """What is backed up together, when, and how long it stays."""
 
-    schedule: Annotated[str, AfterValidator(check_schedule)] | None = None
+    schedule: Schedule | None = None
     """When: five cron fields in quotes, or @hourly, @daily, @weekly …; without it, by hand only."""
     timezone: Annotated[str, AfterValidator(check_zone)] | None = None
     """Time zone of the schedule and of retention's periods; without it, the policy's."""

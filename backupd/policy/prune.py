@@ -5,24 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
-from backupd.policy.section import Section
-from backupd.schedule import check_expression
+from backupd.policy.section import Schedule, Section
 
 _PERCENT = re.compile(r"(\d{1,3})%")
-
-
-def _check_schedule(expression: str) -> str:
-    check_expression(expression)
-    return expression
 
 
 class Prune(Section):
     """When prune runs: after each job, by a schedule of its own, or never by itself."""
 
     when: Literal["after", "schedule", "never"] = "after"
-    schedule: Annotated[str, AfterValidator(_check_schedule)] | None = None
+    schedule: Schedule | None = None
     """When: five cron fields in quotes, or @daily, @weekly …"""
 
 

@@ -21,6 +21,18 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from backupd.schedule import check_expression
+
+
+def _check_schedule(expression: str) -> str:
+    """`expression` as it was written, if it fires at all. Raises ValueError."""
+    check_expression(expression)
+    return expression
+
+
+Schedule = Annotated[str, AfterValidator(_check_schedule)]
+"""A cron expression as it was written, checked when the policy is read."""
+
 
 class Section(BaseModel):
     """One mapping of the policy: frozen, and no key goes unread."""

@@ -7,13 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from backupd.policy.prune import Percent
-from backupd.policy.section import Flag, Section
-from backupd.schedule import check_expression
-
-
-def _check_schedule(expression: str) -> str:
-    check_expression(expression)
-    return expression
+from backupd.policy.section import Flag, Schedule, Section
 
 
 def _check_share(percent: int) -> int:
@@ -28,7 +22,7 @@ Share = Annotated[Percent, AfterValidator(_check_share)]
 class Verify(Section):
     """When backups are read back and checked, and which share of them each time."""
 
-    schedule: Annotated[str, AfterValidator(_check_schedule)] | None = None
+    schedule: Schedule | None = None
     """When: five cron fields in quotes, or @daily, @weekly …; without it, by hand only."""
     sample: Share = 10
     """Which share of the archives each time, in percent: those that were not proven for longest."""

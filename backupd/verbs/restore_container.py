@@ -7,15 +7,14 @@ other way, with its own meaning: what its changes cannot carry is reported, neve
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from backupd import half_imports
-from backupd.catalog import RECORD_LIMIT_BYTES, Catalog
+from backupd.catalog import Catalog
 from backupd.engine import Engine, split_tag
-from backupd.errors import DamagedBackup, EngineError, ObjectMissing
+from backupd.errors import DamagedBackup, EngineError
 from backupd.image_tar import loadable
 from backupd.layout import stamp
 from backupd.manifest import Manifest
@@ -148,15 +147,9 @@ def default_tag(manifest: Manifest) -> str:
 
 def _record(catalog: Catalog, manifest: Manifest) -> Record | None:
     """The record of inspect, whole and unchanged; None where the backup has none."""
-    if manifest.record is None:
-        return None
     try:
-        data = catalog.store.get_bytes(manifest.record.key, limit_bytes=RECORD_LIMIT_BYTES)
-    except ObjectMissing:
-        data = b""
-    if hashlib.sha256(data).hexdigest() != manifest.record.sha256:
-        raise DamagedBackup(
-            f"backup {manifest.id} is damaged: its record of inspect {manifest.record.key} is not "
-            "the one that was written; `--via import --no-config` restores the files alone"
-        )
-    return read_record(data)
+        data = catalog.record(manifest)
+    except DamagedBackup as error:
+        hint = "`--via import --no-config` restores the files alone"
+        raise DamagedBackup(f"{error}; {hint}") from error
+    return None if data is None else read_record(data)

@@ -8,20 +8,19 @@ half-filled volume is left for a container to start with.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from os.path import normpath
 
-from backupd.catalog import RECORD_LIMIT_BYTES, Catalog
+from backupd.catalog import Catalog
 from backupd.engine import Engine, Inspect
-from backupd.errors import BackupdError, DamagedBackup, NotFound, ObjectMissing, UsageError
+from backupd.errors import BackupdError, DamagedBackup, NotFound, UsageError
 from backupd.layout import Kind
 from backupd.leftovers import sweep
 from backupd.manifest import Manifest
+from backupd.policy.volumes import check_volume_name
 from backupd.site import Site
 from backupd.tar import TarWalk
 from backupd.verbs.restore_image import Say
@@ -39,7 +38,6 @@ from backupd.volume_access import (
     write_files,
 )
 
-_VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _EMPTY_MEMBERS = 1
 """The directory itself: the only member of an empty volume's tar."""
 
@@ -105,12 +103,13 @@ def _target(manifest: Manifest, to: str | None) -> str:
     target = manifest.name if to is None else to
     if target.startswith("/"):
         return normpath(target)
-    if not _VOLUME_NAME.fullmatch(target):
+    try:
+        return check_volume_name(target)
+    except ValueError as error:
         raise UsageError(
             f"cannot restore into {target!r}: it is not a volume's name; use letters, digits, "
             "dots, hyphens and underscores, or a full path"
-        )
-    return target
+        ) from error
 
 
 def _into_directory(
@@ -166,18 +165,11 @@ def _in_use(what: str, users: list[str]) -> str:
 
 def _described(catalog: Catalog, manifest: Manifest) -> Inspect:
     """Driver, options and labels of the volume as they were. Raises DamagedBackup."""
-    if manifest.record is None:
-        return {}
     try:
-        data = catalog.store.get_bytes(manifest.record.key, limit_bytes=RECORD_LIMIT_BYTES)
-    except ObjectMissing:
-        data = b""
-    if hashlib.sha256(data).hexdigest() != manifest.record.sha256:
-        raise DamagedBackup(
-            f"backup {manifest.id} is damaged: its record of inspect {manifest.record.key} is not "
-            "the one that was written; `--output` still gives its files"
-        )
-    described: Inspect = json.loads(data).get("volume") or {}
+        data = catalog.record(manifest)
+    except DamagedBackup as error:
+        raise DamagedBackup(f"{error}; `--output` still gives its files") from error
+    described: Inspect = json.loads(data or b"{}").get("volume") or {}
     return described
 
 
