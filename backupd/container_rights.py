@@ -26,24 +26,51 @@ _HIDDEN = {
 `systempaths=unconfined` into two empty lists, and null stands for the engine's own."""
 
 
-_TOLD = {
-    name.casefold(): name
-    for name in (
-        *("Binds", "CapAdd", "CgroupParent", "CgroupnsMode", "DeviceCgroupRules", "DeviceRequests"),
-        *("Devices", "GroupAdd", "IpcMode", "MaskedPaths", "Mounts", "NetworkMode", "PidMode"),
-        *("PortBindings", "Privileged", "ReadonlyPaths", "Runtime", "SecurityOpt", "UTSMode"),
-        *("UsernsMode", "VolumesFrom"),
-    )
-}
-"""The fields of a `HostConfig` that a plan looks at."""
+_OF_HOST = (
+    *("AutoRemove", "Binds", "CapAdd", "CgroupParent", "CgroupnsMode", "DeviceCgroupRules"),
+    *("DeviceRequests", "Devices", "GroupAdd", "IpcMode", "Links", "LogConfig", "MaskedPaths"),
+    *("Mounts", "NetworkMode", "PidMode", "PortBindings", "Privileged", "PublishAllPorts"),
+    *("ReadonlyPaths", "RestartPolicy", "Runtime", "SecurityOpt", "UTSMode", "UsernsMode"),
+    *("VolumeDriver", "VolumesFrom"),
+)
+"""The fields of a `HostConfig` that a plan or a drill looks at, or sets."""
+
+_OF_CONFIG = (
+    *("Domainname", "Entrypoint", "ExposedPorts", "Hostname", "Image", "Labels", "MacAddress"),
+    *("NetworkDisabled", "Volumes"),
+)
+_OF_MOUNT = ("Type", "Source", "Target", "ReadOnly", "BindOptions", "VolumeOptions")
+_OF_VOLUME = ("NoCopy", "Subpath", "DriverConfig")
+_OF_DRIVER = ("Name", "Options")
+_OF_DEVICE = ("PathOnHost", "PathInContainer", "CgroupPermissions")
+_OF_REQUEST = ("Driver", "Count", "DeviceIDs", "Capabilities", "Options")
+_BESIDE_CONFIG = frozenset({"hostconfig", "networkingconfig"})
+"""What stands beside a config's own fields in what an engine is asked for, and never among them."""
 
 
-def disguised(host: Mapping[str, Any]) -> list[str]:
-    """Keys that an engine takes for one of these fields, and that nobody else does.
+def disguised(container: Inspect) -> list[str]:
+    """Keys that an engine would take for fields of another spelling, or of another place.
 
-    Go reads JSON's keys whatever their case (encoding/json); no engine writes them so.
+    Go reads JSON's keys whatever their case (encoding/json), so such a key would say what no plan
+    tells; no engine writes them so.
     """
-    return [key for key in host if _TOLD.get(key.casefold(), key) != key]
+    config, host = container.get("Config") or {}, container.get("HostConfig") or {}
+    found = [key for key in config if key.casefold() in _BESIDE_CONFIG]
+    found += [*_misspelled(config, _OF_CONFIG), *_misspelled(host, _OF_HOST)]
+    for mount in host.get("Mounts") or ():
+        volume = mount.get("VolumeOptions") or {}
+        found += [*_misspelled(mount, _OF_MOUNT), *_misspelled(volume, _OF_VOLUME)]
+        found += _misspelled(volume.get("DriverConfig") or {}, _OF_DRIVER)
+    for device in host.get("Devices") or ():
+        found += _misspelled(device, _OF_DEVICE)
+    for request in host.get("DeviceRequests") or ():
+        found += _misspelled(request, _OF_REQUEST)
+    return found
+
+
+def _misspelled(told: Inspect, fields: Collection[str]) -> list[str]:
+    right = {name.casefold(): name for name in fields}
+    return [key for key in told if right.get(key.casefold(), key) != key]
 
 
 def device_of(described: Inspect) -> str:

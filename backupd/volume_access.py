@@ -120,6 +120,12 @@ def write_files(
     engine.write_files(helper_id, "/", tar, what=f"cannot fill volume {target!r}")
 
 
+def read_through(chunks: Iterator[bytes], *, origin: str) -> None:
+    """Read to its end what `write_files` would be given. Raises DamagedBackup as that would."""
+    for _ in moved(chunks, PLACE[1:].encode(), origin):
+        pass
+
+
 def is_helper(thing: Inspect) -> bool:
     """Whether a thing of a listing is a helper, or there for a drill, of any backupd."""
     return OWNER_LABEL in (thing.get("Labels") or {})

@@ -22,9 +22,9 @@ from backupd.layout import BackupKey
 from backupd.manifest import Manifest
 from backupd.policy import Trial
 from backupd.site import Site
-from backupd.sources.container_image import read_record
 from backupd.verbs.drill_scratch import Scratch
 from backupd.verbs.drill_volume import drill_volume
+from backupd.verbs.records import container_record, ran_of, understood
 from backupd.verbs.recreate_from import Stored, damaged_since, volume_backup
 from backupd.verbs.restore_container import Back, restore_container
 from backupd.verbs.transfer import Progress
@@ -67,7 +67,9 @@ def drill_container(
     """
     ran = _ran(stored)
     volumes = _volumes(stored, backups, ran)
-    reasons = drill_plan.refusals(ran, volumes)
+    with understood(stored.manifest):
+        reasons = drill_plan.refusals(ran, volumes)
+        patient = patience(ran, trial.seconds)
     if reasons:
         raise NotRestorable(f"it {', '.join(reasons)}")
     names = Names(
@@ -81,7 +83,7 @@ def drill_container(
     for source, one in volumes.items():
         _volume(site, one, names.volumes[source], scratch)
     _start(site.engine, ran, names, scratch)
-    how = _come_up(site, scratch.name, patience(ran, trial.seconds), trial)
+    how = _come_up(site, scratch.name, patient, trial)
     return CameUp(how, [one.manifest for one in volumes.values()])
 
 
@@ -89,8 +91,7 @@ def _ran(stored: Stored) -> Ran:
     data = stored.catalog.record(stored.manifest)
     if data is None:
         raise NotRestorable("there is no record of how it ran")
-    record = read_record(data)
-    return Ran(record.container, record.networks, record.volumes, record.lenders)
+    return ran_of(stored.manifest, container_record(stored.manifest, data))
 
 
 def _volumes(stored: Stored, backups: Sequence[BackupKey], ran: Ran) -> Mapping[str, Stored]:

@@ -6,28 +6,32 @@ known while the engine is still untouched.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from backupd.container_body import Inspect, Ran, endpoints_of, lenders_of, passed_over, trial_of
 from backupd.container_plan import Plan, Seen, host_paths, plan, volumes_of
-from backupd.container_rights import device_of, disguised
+from backupd.container_rights import device_of
 from backupd.engine import Engine
 from backupd.engine_create import info, inspect_network, networks
 from backupd.errors import (
-    DamagedBackup,
     EngineError,
     EngineUnreachable,
     NotFound,
     NotRestorable,
     UsageError,
 )
-from backupd.layout import BackupKey, Kind
+from backupd.layout import BackupKey
 from backupd.site import Site
-from backupd.sources.container_image import Record, read_record
+from backupd.sources.container_image import Record
 from backupd.stop_order import Stopping, dependencies, groups
+from backupd.verbs.records import (
+    container_record,
+    described_volume,
+    ran_of,
+    summary_of,
+    understood,
+)
 from backupd.verbs.recreate_from import (
     ImageSource,
     Stored,
@@ -161,7 +165,7 @@ def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
     """
     engine = site.engine
     records = [_record(stored) for stored in chosen]
-    rans = [_ran(stored, record) for stored, record in zip(chosen, records, strict=True)]
+    rans = [ran_of(stored.manifest, record) for stored, record in zip(chosen, records, strict=True)]
     catalogs = {stored.catalog.host: stored.catalog for stored in chosen}
     backups = {host: catalog.backups() for host, catalog in catalogs.items()}
     names = [wish.name or ran.name for ran in rans]
@@ -172,7 +176,7 @@ def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
     volumes = _backups(chosen, rans, seen, backups)
     parts = []
     for stored, record, ran, name in zip(chosen, records, rans, names, strict=True):
-        with _understood(stored):
+        with understood(stored.manifest):
             image = (
                 original_image(engine, stored, backups[stored.catalog.host], record)
                 if wish.from_image
@@ -195,28 +199,13 @@ def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
     return Prepared(tuple(_in_order(parts)), volumes, taken, devices)
 
 
-@contextmanager
-def _understood(stored: Stored) -> Iterator[None]:
-    """Read a record in the block: whoever can write to the store can write anything into one."""
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        manifest = stored.manifest
-        whose = f"{manifest.kind} {manifest.name}"
-        what = f"how {whose} ran" if manifest.kind is Kind.CONTAINER else whose
-        raise DamagedBackup(
-            f"backup {manifest.id}: the record of {what} cannot be understood"
-        ) from error
-
-
 def _devices(volumes: Mapping[str, Stored], restored: Iterable[str]) -> dict[str, str]:
     """Where the files of restored volumes lie by the options that they are made with."""
     found = {}
     for name in restored:
         stored = volumes[name]
         data = stored.catalog.record(stored.manifest)
-        with _understood(stored):
-            found[name] = device_of(json.loads(data or b"{}").get("volume") or {})
+        found[name] = device_of(described_volume(stored.manifest, data))
     return {name: device for name, device in found.items() if device}
 
 
@@ -227,21 +216,7 @@ def _record(stored: Stored) -> Record:
             f"cannot make container {stored.manifest.name} again: backup {stored.manifest.id} has "
             "no record of how it ran; without --run and --create its files come back as an image"
         )
-    record = read_record(data)
-    if not all(isinstance(record.container.get(key), Mapping) for key in ("Config", "HostConfig")):
-        raise DamagedBackup(f"backup {stored.manifest.id}: its record does not tell how it ran")
-    return record
-
-
-def _ran(stored: Stored, record: Record) -> Ran:
-    """The record, which can be read as far as that can be told without an engine."""
-    ran = Ran(record.container, record.networks, record.volumes, record.lenders)
-    with _understood(stored):
-        if disguised(ran.host):
-            raise ValueError("keys that are spelled to be overlooked")
-        plan(ran, Seen(), name=ran.name, image="", backed_up=())
-        dependencies([_summary(ran)])
-    return ran
+    return container_record(stored.manifest, data)
 
 
 def _backups(
@@ -316,7 +291,7 @@ def _tried(site: Site, planned: Plan) -> tuple[list[str], str]:
 
 def _in_order(parts: Sequence[Part]) -> Iterator[Part]:
     """What others depend on first."""
-    summaries = [_summary(part.ran) for part in parts]
+    summaries = [summary_of(part.ran) for part in parts]
     by_id = {part.ran.container["Id"]: part for part in parts}
     by_name = {part.ran.name: part for part in parts}
     needs = dependencies(summaries)
@@ -331,13 +306,3 @@ def _in_order(parts: Sequence[Part]) -> Iterator[Part]:
         )
     for group in groups(members):
         yield from (by_name[name] for name in reversed(group))
-
-
-def _summary(ran: Ran) -> Inspect:
-    """As the engine's listing would tell of it."""
-    return {
-        "Id": ran.container["Id"],
-        "Names": [f"/{ran.name}"],
-        "Labels": (ran.container.get("Config") or {}).get("Labels") or {},
-        "HostConfig": {"NetworkMode": ran.mode},
-    }

@@ -21,6 +21,7 @@ from backupd.manifest import Manifest
 from backupd.policy import reference as names
 from backupd.site import Site
 from backupd.sources.container_image import Record, changes, image_config, read_record
+from backupd.verbs.records import understood
 from backupd.verbs.restore_image import Restored, Say, cleaned_up_on_failure
 from backupd.verbs.transfer import Progress, received
 
@@ -76,12 +77,18 @@ def restore_container(
         with received(site, catalog, manifest, progress) as chunks:
             if back.by_import or record is None:
                 kept = record if back.with_config else None
+                with understood(manifest):
+                    given, lost = changes(kept) if kept else ([], [])
+                for instruction in lost:
+                    say(f"docker import cannot carry {instruction}; `--via load` can")
+                options = replace(back.options, changes=(*given, *back.options.changes))
                 layer = f"sha256:{manifest.archive.sha256}"
                 with half_imports.noted(site.state, site.engine, message=message, layer=layer):
-                    _import(site.engine, chunks, reference, kept, back.options, message, say)
+                    _import(site.engine, chunks, reference, options, message)
             else:
-                labelled = record if back.labels is None else _labelled(record, back.labels)
-                tar = _around(chunks, manifest, labelled, reference, message)
+                with understood(manifest):
+                    labelled = record if back.labels is None else _labelled(record, back.labels)
+                    tar = _around(chunks, manifest, labelled, reference, message)
                 for line in site.engine.load(tar, platform=back.options.platform):
                     say(line.strip())
         return _checked(site.engine, manifest, reference)
@@ -102,23 +109,14 @@ def _labelled(record: Record, labels: Mapping[str, str]) -> Record:
 
 
 def _import(
-    engine: Engine,
-    chunks: Iterator[bytes],
-    reference: str,
-    record: Record | None,
-    options: ImportOptions,
-    message: str,
-    say: Say,
+    engine: Engine, chunks: Iterator[bytes], reference: str, options: ImportOptions, message: str
 ) -> None:
-    given, lost = changes(record) if record else ([], [])
-    for instruction in lost:
-        say(f"docker import cannot carry {instruction}; `--via load` can")
     repository, tag = split_tag(reference)
     engine.import_image(
         chunks,
         repository=repository,
         tag=tag,
-        changes=[*given, *options.changes],
+        changes=list(options.changes),
         message=message,
         platform=options.platform,
     )

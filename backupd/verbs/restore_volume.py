@@ -8,7 +8,6 @@ half-filled volume is left for a container to start with.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from backupd.manifest import Manifest
 from backupd.policy.volumes import check_volume_name
 from backupd.site import Site
 from backupd.tar import TarWalk
+from backupd.verbs.records import described_volume
 from backupd.verbs.restore_image import Say
 from backupd.verbs.transfer import Progress, received
 from backupd.volume_access import (
@@ -32,6 +32,7 @@ from backupd.volume_access import (
     make_volume,
     mounted_by,
     open_files,
+    read_through,
     remove_volume,
     try_out_volume,
     users_of,
@@ -169,8 +170,7 @@ def _described(catalog: Catalog, manifest: Manifest) -> Inspect:
         data = catalog.record(manifest)
     except DamagedBackup as error:
         raise DamagedBackup(f"{error}; `--output` still gives its files") from error
-    described: Inspect = json.loads(data or b"{}").get("volume") or {}
-    return described
+    return described_volume(manifest, data)
 
 
 def _elsewhere(described: Inspect, say: Say) -> Inspect:
@@ -222,8 +222,7 @@ def _read_whole(
     """Read the archive to its end, before anything is lost for it. Raises DamagedBackup."""
     say(f"checking backup {manifest.id} before the volume that is there goes")
     with received(site, catalog, manifest, progress) as chunks:
-        for _ in chunks:
-            pass
+        read_through(chunks, origin=f"backup {manifest.id}")
 
 
 @contextmanager

@@ -14,8 +14,12 @@ from backupd.catalog import Catalog
 from backupd.container_plan import Plan
 from backupd.errors import DamagedBackup, NotRestorable
 from backupd.manifest import Manifest
+from backupd.policy import Trial
 from backupd.site import Site
 from backupd.stores.directory import DirectoryStore
+from backupd.verbs.drill_container import drill_container
+from backupd.verbs.drill_scratch import Scratch
+from backupd.verbs.records import described_volume
 from backupd.verbs.recreate_from import ImageSource, Stored
 from backupd.verbs.recreate_plan import Part, Prepared, Wish, prepare
 from tests.unit.test_container_plan import VOLUME, in_app_container, ran
@@ -54,6 +58,8 @@ def without(key: str) -> dict[str, Any]:
         ran(config={"Labels": ["a"]}).container,
         ran(mounts=[{"Type": "volume", "Name": "data"}]).container,
         in_app_container(IPAMConfig={"IPv4Address": "10.7.0.999"}),
+        ran(host={"privileged": True}).container,
+        ran(config={"hostConfig": {"Privileged": True}}).container,
     ],
 )
 def test_a_record_that_makes_no_sense_is_a_damaged_backup(
@@ -65,6 +71,52 @@ def test_a_record_that_makes_no_sense_is_a_damaged_backup(
 
     with pytest.raises(DamagedBackup, match=r"of how container .* ran cannot be understood"):
         prepare(NO_ENGINE, [chosen], Wish())
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        without("Id"),
+        {**without("Config"), "Config": None},
+        ran(mounts=[{"Type": "volume", "Name": "data"}]).container,
+        ran(host={"DeviceRequests": 7}).container,
+        ran(config={"Healthcheck": {"Interval": "soon"}}).container,
+        ran(host={"privileged": True}).container,
+        ran(config={"hostConfig": {"Privileged": True}}).container,
+        ran(host={"Mounts": [{"Type": "tmpfs", "type": "bind", "Source": "/"}]}).container,
+    ],
+)
+def test_a_drill_of_a_record_that_makes_no_sense_finds_a_damaged_backup_and_makes_nothing(
+    container: dict[str, Any], tmp_path: Path
+) -> None:
+    chosen = stored(tmp_path, {"container": container, "image": None})
+    scratch = Scratch("me", "1-a", False, print)
+
+    with pytest.raises(DamagedBackup, match=r"record .*(cannot be understood|does not tell)"):
+        drill_container(NO_ENGINE, chosen, [], Trial(), scratch, print)
+    assert [] == scratch.made
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"7",
+        b"[",
+        b'{"volume": [1]}',
+        b'{"volume": {"Driver": 7}}',
+        b'{"volume": {"Options": ["device"]}}',
+        b'{"volume": {"Labels": {"a": {}}}}',
+    ],
+)
+def test_a_volumes_record_that_makes_no_sense_is_a_damaged_backup(
+    record: bytes, tmp_path: Path
+) -> None:
+    with pytest.raises(DamagedBackup, match="cannot be understood"):
+        described_volume(stored(tmp_path).manifest, record)
+
+
+def test_a_directorys_backup_describes_no_volume(tmp_path: Path) -> None:
+    assert {} == described_volume(stored(tmp_path).manifest, None)
 
 
 def test_what_the_engine_refuses_stops_the_best_effort_too(tmp_path: Path) -> None:
