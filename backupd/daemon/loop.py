@@ -123,7 +123,8 @@ class Daemon:
             LOGGER.warning("job %s missed its run at %s: it runs now", job, due.isoformat())
             self._runs.ask(job)
         self._ledger.take_up(generation, now)
-        self._scheduler.follow(generation.timetables)
+        # From the very moment up to which was looked for what was missed: nothing falls in between.
+        self._scheduler.follow(generation.timetables, since=now)
         self._recover()
         self._manager.ready()
         LOGGER.info(
@@ -225,9 +226,9 @@ class Daemon:
             return
         self._manager.reloading()
         if self._force.reload():
-            generation = self._force.generation
-            self._ledger.take_up(generation, datetime.now(UTC))
-            self._scheduler.follow(generation.timetables)
+            generation, now = self._force.generation, datetime.now(UTC)
+            self._ledger.take_up(generation, now)
+            self._scheduler.follow(generation.timetables, since=now)
             old, new = self._listeners, self._listeners_of(generation, self._history)
             self._listeners = Listeners(new)
             old.close(within_seconds=0)

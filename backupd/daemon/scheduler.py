@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
@@ -85,18 +84,24 @@ class Scheduler(BaseScheduler):  # type: ignore[misc]
             self._fire(name, moments)
         return seconds
 
-    def follow(self, timetables: Mapping[str, Timetable]) -> None:
-        """Follow these timetables from now on.
+    def follow(self, timetables: Mapping[str, Timetable], *, since: datetime | None = None) -> None:
+        """Follow these timetables from `since` on, which is now unless it is given.
 
-        One that stays as it was keeps its next moment: a reload at the very moment at which it is
-        due must not lose it.
+        What became due meanwhile is fired by the next turn: up to `since` somebody else has looked
+        at what was missed, and that may take seconds. One that stays as it was keeps its next
+        moment: a reload at the very moment at which it is due must not lose it.
         """
         kept = {job.id: job for job in self.get_jobs()}
         self.remove_all_jobs()
         for name, timetable in timetables.items():
             old = kept.get(name)
             is_same = old is not None and old.trigger.timetable == timetable
-            self._add(name, timetable, old.next_run_time if old and is_same else None)
+            trigger = TimetableTrigger(timetable)
+            next_run = old.next_run_time if old and is_same else None
+            if next_run is None and since is not None:
+                next_run = trigger.get_next_fire_time(None, since)
+            more = {} if next_run is None else {"next_run_time": next_run}
+            self.add_job(_nothing, trigger, id=name, **more)
 
     def follow_anew(self, timetables: Mapping[str, Timetable]) -> None:
         """The same by the clock alone: after it was set back, what was known of it is wrong."""
@@ -106,10 +111,6 @@ class Scheduler(BaseScheduler):  # type: ignore[misc]
     def next_runs(self) -> list[tuple[str, datetime]]:
         """What is due next and when, in UTC, the first one first."""
         return [(job.id, job.next_run_time.astimezone(UTC)) for job in self.get_jobs()]
-
-    def _add(self, name: str, timetable: Timetable, next_run: datetime | None) -> None:
-        more: dict[str, Any] = {} if next_run is None else {"next_run_time": next_run}
-        self.add_job(_nothing, TimetableTrigger(timetable), id=name, **more)
 
 
 def _nothing() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -226,6 +229,37 @@ def test_a_damaged_backup_neither_replaces_a_volume_nor_leaves_one_behind(
 
     assert (6, 6) == (replacing.code, beside.code)
     assert (before, volumes) == (files_in(api, NAME), len(api.volumes()["Volumes"]))
+    assert [] == helpers(api)
+
+
+def forge(store: Path) -> None:
+    """Let the only archive, which is not compressed, hold a file elsewhere; its manifest agrees."""
+    (archive,) = store.glob("*/archives/volume/*/*.tar")
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("etc/passwd"))
+    data = made.getvalue()[:512].ljust(archive.stat().st_size, b"\0")
+    archive.write_bytes(data)
+    (manifest,) = store.glob("*/backups/*/volume/*/*.json")
+    told = json.loads(manifest.read_bytes())
+    told["archive"]["sha256"] = told["archive"]["stored_sha256"] = hashlib.sha256(data).hexdigest()
+    manifest.write_text(json.dumps(told))
+
+
+def test_a_forged_backup_replaces_nothing_though_all_its_checksums_are_right(
+    api: docker.APIClient, backupd: Command, policy: WritePolicy, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    sections = {"store": {"url": f"file://{store}"}, "compression": "none"}
+    policy({"nightly": {"volumes": [NAME]}}, **sections)
+    make_volume(api, NAME, {"./file": b"first"})
+    before = files_in(api, NAME)
+    succeeded(backupd("backup"))
+    forge(store)
+    result = backupd("restore", "volume", NAME, "--replace")
+
+    assert (6, True) == (result.code, "which does not begin with './'" in result.stderr)
+    assert before == files_in(api, NAME)
     assert [] == helpers(api)
 
 

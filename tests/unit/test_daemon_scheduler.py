@@ -55,6 +55,16 @@ def test_a_fault_of_whoever_is_told_comes_out() -> None:
         scheduler.turn()
 
 
+def test_what_became_due_while_the_daemon_looked_for_missed_runs_is_not_lost() -> None:
+    due = Due()
+    scheduler = Scheduler(due)
+    asked_at = datetime.now(UTC) - MINUTE
+    scheduler.follow({"each": EACH_MINUTE, "yearly": YEARLY}, since=asked_at)
+    scheduler.turn()
+
+    assert [("each", 1)] == due.told
+
+
 def test_a_timetable_that_stays_keeps_its_moment_at_a_reload() -> None:
     due = Due()
     scheduler = Scheduler(due)
