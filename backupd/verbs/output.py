@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from backupd.errors import UsageError
 
 STANDARD_OUTPUT = "-"
 
+_NO_SUCH_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
+"""What says that a file system, or a kernel, has no files without a name (open(2))."""
+
 
 def write_tar(chunks: Iterable[bytes], target: str) -> int:
     """Write the chunks to the file `target`, or to standard output; how many bytes that were.
 
-    A file appears under its name only when it is whole: it grows beside it as `….partial`, which
-    goes away on any error. Raises UsageError when it cannot be written.
+    A file appears under its name only when it is whole, and never replaces what is there. Until
+    then it has no name, so that nothing is left of a process that is killed; where the file system
+    knows no such files it grows beside its place as `….partial`, which goes away on any error.
+    Raises UsageError when it cannot be written.
     """
     if target == STANDARD_OUTPUT:
         if sys.stdout.isatty():
@@ -26,24 +34,69 @@ def write_tar(chunks: Iterable[bytes], target: str) -> int:
     if path.exists():
         raise UsageError(f"cannot write {path}: it exists; remove it or choose another name")
     try:
-        return _write_beside(chunks, path)
+        with _without_a_name(path.parent) or _beside(path) as place:
+            written = _copy(chunks, place.descriptor)
+            os.fsync(place.descriptor)
+            place.name_it(path)
+        return written
     except FileExistsError as error:
-        raise UsageError(f"cannot write {path}: {error.filename} exists already") from error
+        raise UsageError(
+            f"cannot write {path}: {error.filename2 or error.filename} exists already; remove it, "
+            "unless another restore writes it just now"
+        ) from error
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _write_beside(chunks: Iterable[bytes], path: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A file that is being written."""
+
+    descriptor: int
+    path: Path
+    """By which it can be linked to."""
+
+    def name_it(self, path: Path) -> None:
+        """Give it its name. A link, not a rename: it never replaces what somebody put there."""
+        here = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # Only with a directory does Python ask for linkat(2), which follows the link in /proc.
+            os.link(self.path, path.absolute(), src_dir_fd=here, follow_symlinks=True)
+        finally:
+            os.close(here)
+
+
+def _without_a_name(folder: Path) -> AbstractContextManager[_Place] | None:
+    """A file without a name in the folder (open(2), O_TMPFILE); None where there can be none."""
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in _NO_SUCH_FILES:
+            return None
+        raise
+    place = _Place(descriptor, Path(f"/proc/self/fd/{descriptor}"))
+    if not place.path.exists():
+        os.close(descriptor)
+        return None
+    return _closed(place)
+
+
+@contextmanager
+def _closed(place: _Place) -> Iterator[_Place]:
+    try:
+        yield place
+    finally:
+        os.close(place.descriptor)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[_Place]:
     partial = path.with_name(path.name + ".partial")
     with partial.open("xb") as handle:
         try:
-            written = _copy(chunks, handle.fileno())
-            os.fsync(handle.fileno())
-            # A link, not a rename: it never replaces what somebody put there meanwhile.
-            path.hardlink_to(partial)
+            yield _Place(handle.fileno(), partial.absolute())
         finally:
             partial.unlink()
-    return written
 
 
 def _copy(chunks: Iterable[bytes], descriptor: int) -> int:
