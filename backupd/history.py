@@ -99,21 +99,27 @@ class History:
         """Record something that is over already, such as a run that was skipped."""
         self.end(None, record)
 
-    def close_interrupted(self, at: datetime) -> list[RunRecord]:
-        """Close the runs of dead processes as interrupted; what they are now."""
+    def close_interrupted(
+        self, at: datetime, before: Callable[[], object] = lambda: None
+    ) -> list[RunRecord]:
+        """Close the runs of dead processes as interrupted; what they are now.
+
+        If there are any, `before` is called first: once they are closed, nothing here tells that
+        there is something to clear away after them.
+        """
 
         def update(database: sqlite3.Connection) -> list[RunRecord]:
             query = f"SELECT id, {_COLUMNS} FROM runs WHERE state = 'running'"  # noqa: S608
-            closed = []
-            for run_id, *row in database.execute(query).fetchall():
-                record = self._true(row)
-                if record.state == "interrupted":
-                    database.execute(
-                        "UPDATE runs SET state = ?, ended_at = ?, note = ? WHERE id = ?",
-                        (record.state, _text(at), record.note, run_id),
-                    )
-                    closed.append(record)
-            return closed
+            rows = [(row[0], self._true(row[1:])) for row in database.execute(query).fetchall()]
+            dead = {run_id: record for run_id, record in rows if record.state == "interrupted"}
+            if dead:
+                before()
+            for run_id, record in dead.items():
+                database.execute(
+                    "UPDATE runs SET state = ?, ended_at = ?, note = ? WHERE id = ?",
+                    (record.state, _text(at), record.note, run_id),
+                )
+            return list(dead.values())
 
         closed = self._file.write(update) or []
         self._state.forget_dead()

@@ -29,10 +29,10 @@ class Ledger:
         self._ailing: set[str] = set()
         """Jobs whose last run was no success."""
 
-    def open(self, now: datetime) -> bool:
-        """Close what dead processes left; whether there was anything."""
+    def open(self, now: datetime, before: Callable[[], object] = lambda: None) -> None:
+        """Close what dead processes left, if there is anything; `before` is called then."""
         self._history.check()
-        died = self._history.close_interrupted(now)
+        died = self._history.close_interrupted(now, before)
         for record in died:
             LOGGER.warning(
                 "the run of job %s that began at %s was interrupted: %s",
@@ -44,7 +44,6 @@ class Ledger:
         self._ailing = {job for job, past in pasts.items() if _is_ailing(past)}
         for record in died:
             self._listeners().job_ended(record, recovered=False)
-        return bool(died)
 
     def take_up(self, generation: Generation, now: datetime) -> None:
         """Remember what is promised from now on."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum, auto
+from functools import partial
 
 from backupd.daemon.clock import ClockWatch
 from backupd.daemon.generation import Generation, Source, give_memory_back
@@ -23,7 +24,7 @@ from backupd.daemon.heartbeat import Heartbeat
 from backupd.daemon.in_force import InForce
 from backupd.daemon.ledger import Ledger
 from backupd.daemon.listeners import Listener, Listeners
-from backupd.daemon.recovery import Recovery
+from backupd.daemon.recovery import Recovery, owe_uploads
 from backupd.daemon.runs import Running, Runs
 from backupd.daemon.scheduler import Scheduler
 from backupd.daemon.sd_notify import ServiceManager
@@ -80,8 +81,6 @@ class Daemon:
         self._heartbeat = Heartbeat(self._history, lambda: self._force.generation)
         self._showing = Showing(state, manager)
         self._recovery: Recovery | None = None
-        self._has_died = False
-        """Whether a process of ours was killed in the middle of a run."""
         self._stopping = Stopping(state, manager)
         self._clock = ClockWatch()
 
@@ -118,7 +117,7 @@ class Daemon:
     def _begin(self) -> None:
         now, generation = datetime.now(UTC), self._force.generation
         self._listeners = Listeners(self._listeners_of(generation, self._history))
-        self._has_died = self._ledger.open(now)
+        self._ledger.open(now, before=partial(owe_uploads, self._state))
         for job, due in self._ledger.missed_runs(generation, now).items():
             LOGGER.warning("job %s missed its run at %s: it runs now", job, due.isoformat())
             self._runs.ask(job)
@@ -134,7 +133,7 @@ class Daemon:
 
     def _recover(self) -> None:
         """Make ready for the first run, in a thread: the engine may not be there yet."""
-        recovery = Recovery(self._force.generation, has_died=self._has_died, tell=self._trouble)
+        recovery = Recovery(self._force.generation, tell=self._trouble)
 
         def work() -> None:
             recovery.run()

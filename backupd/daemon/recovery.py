@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 
 from backupd import journal
 from backupd.daemon.generation import Generation
-from backupd.errors import BackupdError, EngineUnreachable
+from backupd.errors import BackupdError, EngineUnreachable, UsageError
 from backupd.leftovers import sweep
 from backupd.policy import StoreSpec
 from backupd.site import Site
+from backupd.state import StateDir
 from backupd.stream import Cancel
 from backupd.verbs.remove import drop_uploads, forgotten_before
 
@@ -34,13 +35,24 @@ Tell = Callable[[str, str], None]
 """Told of trouble: what (`engine`, `store`), and a sentence."""
 
 
+OWED_FILE = "uploads-owed"
+"""In the state directory from when a killed run is known until its uploads were dropped, so that a
+daemon which is killed in between does not leave them to the grace of what is forgotten."""
+
+
+def owe_uploads(state: StateDir) -> None:
+    """Remember that a process of ours was killed in the middle of a run."""
+    try:
+        state.write(OWED_FILE, b"")
+    except (OSError, UsageError) as error:
+        LOGGER.warning("unfinished uploads may stay for a day: %s", error)
+
+
 class Recovery:
     """The work of one thread, from the daemon's start until runs may begin."""
 
-    def __init__(self, generation: Generation, *, has_died: bool, tell: Tell) -> None:
-        """`has_died` says that a process of ours was killed in the middle of a run."""
+    def __init__(self, generation: Generation, *, tell: Tell) -> None:
         self._generation = generation
-        self._has_died = has_died
         self._tell = tell
         self._stop = threading.Event()
         self._cancel = Cancel()
@@ -144,9 +156,11 @@ class Recovery:
     def _drop_uploads(self, site: Site) -> None:
         # Uploads of this machine whose source nobody works on are dead for sure when a run of ours
         # died; otherwise the grace protects what somebody does with a state directory of his own.
-        before = site.now() if self._has_died else forgotten_before(site)
+        owed = site.state.path / OWED_FILE
+        before = site.now() if owed.exists() else forgotten_before(site)
         site.catalog.require_ours(site.state.machine_id())
         dropped = drop_uploads(site, site.catalog, before)
+        owed.unlink(missing_ok=True)
         if dropped.uploads:
             LOGGER.info("dropped %d unfinished uploads", dropped.uploads)
         for complaint in dropped.complaints:

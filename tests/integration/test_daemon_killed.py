@@ -108,6 +108,10 @@ def test_what_a_killed_daemon_left_is_undone_before_anything_runs_and_the_run_is
     interrupted = states(backupd, "held")
     names.forget()
     with running(backupd, before=names.before) as daemon:
+        # Killed before it came to the uploads: that they are owed is not forgotten.
+        daemon.wait_for("waiting for the store's name")
+        daemon.kill()
+    with running(backupd, before=names.before) as daemon:
         daemon.wait_for(f"waiting for the store's name: the store's name {NAME} does not resolve")
         wait_until(lambda: daemon_json(backupd).get("waits_for") == "the store's name")
         up, begun = status(api, CONTAINER), daemon.log.count("job held begins")
