@@ -89,19 +89,32 @@ def stopped(state: StateDir, engine: Engine, container_id: str, name: str) -> It
         yield
 
 
+@dataclass
+class Owed:
+    """What whoever leaves the block of `owing` has not done."""
+
+    since: int | None = None
+    """The number of the first command that was not begun; None if all were."""
+
+
 @contextmanager
 def owing(
     state: StateDir, engine: Engine, container: tuple[str, str], commands: Sequence[Command]
-) -> Iterator[None]:
+) -> Iterator[Owed]:
     """Commands that the container (id, name) is owed; whoever leaves the block has run them.
 
-    The entry holds the commands themselves, since the policy may have changed by then.
+    Those that were not begun, as told in what comes out, stay owed. The entry holds the commands
+    themselves, since the policy may have changed by then.
     """
-    path = write(state, Entry(AFTER, *container, engine.version().id, commands=commands))
+    entry = Entry(AFTER, *container, engine.version().id, commands=commands)
+    path, owed = write(state, entry), Owed()
     try:
-        yield
+        yield owed
     finally:
-        path.unlink(missing_ok=True)
+        if owed.since is None:
+            path.unlink(missing_ok=True)
+        else:
+            write(state, replace(entry, commands=commands[owed.since :], first=owed.since))
 
 
 def _refuse_if_it_would_vanish(found: Inspect, name: str) -> None:
@@ -200,11 +213,12 @@ def _recover(engine: Engine, entry: Entry, path: Path, told: _Told) -> None:
 
 def _run_owed(engine: Engine, entry: Entry, told: _Told) -> None:
     """Run each command once, whatever becomes of the others."""
-    for index, command in enumerate(entry.commands):
+    for index, command in enumerate(entry.commands, entry.first):
         what = f"container {entry.container_name!r}:"
         after, limit = f"after[{index}]", f"{command.timeout_seconds:g} s"
         told.say(
-            f"{what} a backup that died had not run {after}; it is run now, for {limit} at most"
+            f"{what} a backup that was cut off had not run {after}; it is run now, for {limit} at "
+            "most"
         )
         try:
             ended = run_inside(engine, entry.container_id, command, told.cancel)

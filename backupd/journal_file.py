@@ -35,6 +35,8 @@ class Entry:
     """Unix time by which the pause or stop that was asked for has happened."""
     commands: Sequence[Command] = ()
     """What is to run inside the container when it goes on."""
+    first: int = 0
+    """How many commands of the policy come before these: they were run."""
 
     @property
     def left(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -15,12 +16,23 @@ class Cancel:
     thread that a signal interrupts may be the one that holds it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._is_set = False
+        self._told_at: float | None = None
         self._closers: dict[object, Callable[[], object]] = {}
 
     def set(self) -> None:
-        """Raise the flag and call every closer; their own failures do not matter any more."""
+        """Raise the flag since somebody waits for the end, and call every closer.
+
+        The closers' own failures do not matter any more.
+        """
+        if self._told_at is None:
+            self._told_at = self._clock()
+        self.expire()
+
+    def expire(self) -> None:
+        """The same since the time of this work is over, and nobody waits for it."""
         self._is_set = True
         for close in list(self._closers.values()):
             with suppress(Exception):
@@ -30,6 +42,11 @@ class Cancel:
         """Whether someone wants this process to stop."""
         return self._is_set
 
+    @property
+    def told_seconds_ago(self) -> float | None:
+        """Since when somebody waits for the end; None while nobody does."""
+        return None if self._told_at is None else self._clock() - self._told_at
+
     def raise_if_set(self) -> None:
         """Raise Cancelled if someone wants this process to stop."""
         if self._is_set:
@@ -37,7 +54,7 @@ class Cancel:
 
     @contextmanager
     def closing(self, close: Callable[[], object]) -> Iterator[None]:
-        """Inside the block, `set` calls `close`, perhaps twice; at once if it was called before."""
+        """Inside the block, `set` and `expire` call `close`, perhaps twice; or at once if set."""
         entry = object()
         self._closers[entry] = close
         try:

@@ -105,7 +105,7 @@ def _deadlines(site: Site, tasks: Sequence[Task]) -> Iterator[dict[str, _Deadlin
 
 def _expire(deadline: _Deadline) -> None:
     deadline.is_over.set()
-    deadline.site.cancel.set()
+    deadline.site.cancel.expire()
 
 
 class _Work:

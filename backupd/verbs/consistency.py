@@ -7,6 +7,7 @@ running, or that a person paused, is left exactly so.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,19 +15,24 @@ from dataclasses import dataclass
 
 from backupd import journal
 from backupd.engine_exec import Command, Ended, run_inside
-from backupd.errors import EngineError, HookFailed, NotFound
+from backupd.errors import Cancelled, EngineError, HookFailed, NotFound
 from backupd.manifest import Container
 from backupd.policy import Consistency, Hook
 from backupd.site import Site
 from backupd.stream import Cancel
 
 HURRIED_SECONDS = 30.0
-"""What a command after still gets once the work was told to stop: a service has to end soon."""
+"""What the commands after still get together once somebody waits for the end: a service has to end
+soon. When only the time of the job is over, each of them gets so long."""
 
 _LOOKS, _LOOK_SECONDS = 6, 0.2
 """A container that cannot start again, for want of what it needs, mostly ends within a second."""
 
 _RUNNING = frozenset({"running", "restarting"})
+
+
+_Failed = tuple[str, Hook]
+"""What became of a command, and which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +96,15 @@ def _after(inside: _Inside, hooks: Sequence[Hook]) -> Iterator[None]:
         return
     site, container = inside.site, inside.container
     commands = [_command(hook) for hook in hooks]
-    with journal.owing(site.state, site.engine, (container.id, container.name), commands):
+    with journal.owing(site.state, site.engine, (container.id, container.name), commands) as owed:
         try:
             yield
         except BaseException as error:
-            for what, _ in _run_after(inside, hooks):
+            for what, _ in _run_after(inside, hooks, owed):
                 error.add_note(f"and its command {what}")
             raise
         fatal = []
-        for what, hook in _run_after(inside, hooks):
+        for what, hook in _run_after(inside, hooks, owed):
             if hook.on_failure == "abort":
                 fatal.append(what)
             else:
@@ -110,19 +116,52 @@ def _after(inside: _Inside, hooks: Sequence[Hook]) -> Iterator[None]:
             )
 
 
-def _run_after(inside: _Inside, hooks: Sequence[Hook]) -> list[tuple[str, Hook]]:
-    """Run them all; what failed, in words."""
-    failed = []
-    for index, hook in enumerate(hooks):
-        seconds = hook.timeout.total_seconds()
-        if inside.site.cancel.is_set():
-            seconds = min(seconds, HURRIED_SECONDS)
-        command = Command(hook.exec, hook.user, seconds)
-        # With a wish of its own: what is after a cancelled reading is still to be done.
-        cause = _failure(inside, command, Cancel())
-        if cause is not None:
-            failed.append((f"after[{index}] {cause}", hook))
+def _run_after(inside: _Inside, hooks: Sequence[Hook], owed: journal.Owed) -> list[_Failed]:
+    """Run them all, as long as there is time; what failed, in words."""
+    failed: list[_Failed] = []
+    with _hurry(inside.site.cancel) as hurry:
+        for index, hook in enumerate(hooks):
+            seconds = _seconds_for(hook, inside.site.cancel)
+            if seconds <= 0:
+                owed.since = index
+                late = "was not begun, for want of time; the next backup sees to it"
+                return failed + [
+                    (f"after[{n}] {late}", h) for n, h in enumerate(hooks) if n >= index
+                ]
+            # With a wish of its own: what is after a cancelled reading is still to be done.
+            try:
+                cause = _failure(inside, Command(hook.exec, hook.user, seconds), hurry)
+            except Cancelled:
+                cause = "did not end before the process had to, and may go on in there"
+            if cause is not None:
+                failed.append((f"after[{index}] {cause}", hook))
     return failed
+
+
+def _seconds_for(hook: Hook, cancel: Cancel) -> float:
+    """How long the command may take if it begins now; nothing where no time is left."""
+    seconds = hook.timeout.total_seconds()
+    if not cancel.is_set():
+        return seconds
+    return min(seconds, HURRIED_SECONDS - (cancel.told_seconds_ago or 0.0))
+
+
+@contextmanager
+def _hurry(cancel: Cancel) -> Iterator[Cancel]:
+    """A wish to stop that comes when somebody has waited for the end for HURRIED_SECONDS."""
+    hurry, is_over = Cancel(), threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_LOOK_SECONDS):
+            if (cancel.told_seconds_ago or 0.0) >= HURRIED_SECONDS:
+                hurry.set()
+                return
+
+    threading.Thread(target=watch, name="hurry", daemon=True).start()
+    try:
+        yield hurry
+    finally:
+        is_over.set()
 
 
 def _command(hook: Hook) -> Command:

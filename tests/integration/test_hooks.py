@@ -274,7 +274,7 @@ def test_a_killed_backup_owes_the_commands_after_to_the_next_one(
     assert 0 == result.code
     assert [
         f"backupd: container {NAME!r} was left stopped by a backup that died; it goes on now",
-        f"backupd: container {NAME!r}: a backup that died had not run after[0]; "
+        f"backupd: container {NAME!r}: a backup that was cut off had not run after[0]; "
         "it is run now, for 300 s at most",
         f"backupd: container {NAME!r}: after[0] gave 0",
     ] == result.stderr.splitlines()
