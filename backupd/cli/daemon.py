@@ -71,7 +71,7 @@ def daemon(session: Session, *, log_format: str | None) -> None:
         except Exception:  # whatever happens there, this error is why the daemon ends
             logging.getLogger(__name__).exception("nobody is told, by a fault of backupd")
         raise
-    served = Daemon(source, state, _Listening().listeners_of, manager)
+    served = Daemon(source, state, _Listening(state).listeners_of, manager)
     ended = served.run()
     if ended is not Ended.IN_ORDER:
         # Threads that do not end would hold the interpreter for ever; all is written that can be.
@@ -141,20 +141,23 @@ def _load(path: Path) -> Loaded:
 class _Listening:
     """Makes the listeners that a policy wants; what they remember outlives a reload."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: StateDir) -> None:
+        self._state = state
         self._memory: Memory | None = None
 
     def listeners_of(self, generation: Generation, history: History) -> Sequence[Listener]:
         from backupd.telling import Memory, listeners_of
 
         self._memory = self._memory or Memory()
-        return listeners_of(generation.policy, view_of(generation, history), self._memory)
+        view = view_of(generation, history, self._state)
+        return listeners_of(generation.policy, view, self._memory)
 
 
-def view_of(generation: Generation, history: History) -> DaemonView:
+def view_of(generation: Generation, history: History, state: StateDir) -> DaemonView:
     """What listeners may ask of this daemon."""
     from backupd.telling import DaemonView, Outlook
     from backupd.telling.judgement import Judgement
+    from backupd.verbs.proofs import known_proofs
     from backupd.verbs.status import ailment
 
     judgement = Judgement(generation.policy, generation.timetables, history)
@@ -176,4 +179,12 @@ def view_of(generation: Generation, history: History) -> DaemonView:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    return DaemonView(generation.host, now, history.past, history.pasts, outlooks, ailing)
+    return DaemonView(
+        generation.host,
+        now,
+        history.past,
+        history.pasts,
+        outlooks,
+        ailing,
+        proofs=lambda: known_proofs(state),
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backupd.cli.session import Session, config_option, store_options, warn
-from backupd.cli.status_proofs import print_proofs, proof_rows
+from backupd.cli.status_proofs import print_fleet_proofs, print_proofs, proof_rows
 from backupd.cli.status_report import daemon_row, print_fleet, print_here
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def _fleet(session: Session, host: str, *, as_json: bool) -> bool:
     from backupd.errors import NotFound
     from backupd.verbs.status import fleet, job_to_json
 
-    found = fleet(session.store, None if host == "*" else host, datetime.now(UTC))
+    now = datetime.now(UTC)
+    found = fleet(session.store, None if host == "*" else host, now)
     if not found:
         raise NotFound(f"cannot find any host in {session.store.url}")
     if as_json:
@@ -59,12 +60,14 @@ def _fleet(session: Session, host: str, *, as_json: bool) -> bool:
                 "written_at": one.written_at and one.written_at.isoformat(),
                 "problem": one.problem or None,
                 "jobs": [{"job": s.job, **job_to_json(s)} for s in one.standings],
+                "proofs": proof_rows(one.proofs),
             }
             for one in found
         ]
         click.echo(json.dumps(rows, indent=2))
     else:
         print_fleet(found, session.zone)
+        print_fleet_proofs(found, now, session.zone)
     return all(one.is_fine for one in found)
 
 

@@ -18,6 +18,7 @@ from backupd.daemon.generation import Generation, give_memory_back
 from backupd.errors import BackupdError
 from backupd.history import History
 from backupd.layout import status_key
+from backupd.verbs.proofs import known_proofs
 from backupd.verbs.status import facts_of, status_to_json
 
 LOGGER = logging.getLogger(__name__)
@@ -68,8 +69,9 @@ class Heartbeat:
     def _write(self, generation: Generation) -> None:
         now = datetime.now(UTC)
         facts = facts_of(self._history.pasts(), self._history.promises())
-        told = status_to_json(generation.host, __version__, now, facts)
         with generation.at_work() as site:
+            proofs = known_proofs(site.state)
+            told = status_to_json(generation.host, __version__, now, facts, proofs)
             # Another machine of our name must not find its own status replaced.
             site.catalog.claim(site.state.machine_id(), now)
             site.store.put_bytes(status_key(site.host), json.dumps(told).encode() + b"\n")

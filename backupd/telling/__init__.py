@@ -109,4 +109,4 @@ def _pages(view: DaemonView, memory: Memory) -> Pages:
         except UsageError as error:
             LOGGER.warning("metrics begin without a past: %s", error)
             memory.numbers = Numbers({})
-    return Pages(memory.numbers, view.outlooks, view.ailment)
+    return Pages(memory.numbers, view.outlooks, view.ailment, view.proofs)

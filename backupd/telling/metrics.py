@@ -1,15 +1,15 @@
 """Numbers for Prometheus: what became of the runs, and what the schedules promise.
 
-Listens to the daemon and answers a scrape from memory; the numbers of earlier lives come from the
-history at the start, the counters begin at nothing, as counters do. docs/telling.md lists every
-metric; names and labels are stable.
+Listens to the daemon and answers a scrape from memory, and from what the state directory knows of
+proofs; the numbers of earlier lives come from the history at the start, the counters begin at
+nothing, as counters do. docs/telling.md lists every metric; names and labels are stable.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from backupd import __version__
 from backupd.run_record import CHORES, Past, RunRecord, SourceRecord
 from backupd.telling.view import Outlook
+from backupd.verbs.proofs import SourceProof
 
 STATES = ("good", "failed", "interrupted")
 
@@ -85,7 +86,9 @@ class Numbers:
                     kind.stored_total += source.stored_bytes or 0
             self._know(record.job, record)
 
-    def families(self, outlooks: Mapping[str, Outlook]) -> Iterator[Metric]:
+    def families(
+        self, outlooks: Mapping[str, Outlook], proofs: Sequence[SourceProof] = ()
+    ) -> Iterator[Metric]:
         """Every metric as it stands now, of the jobs that there are now."""
         with self._lock:
             jobs = {name: self._jobs[name] for name in outlooks}
@@ -94,6 +97,7 @@ class Numbers:
                 *_of_promises(outlooks),
                 *_of_jobs(jobs),
                 *_of_kinds(jobs),
+                *_of_proofs([proof for proof in proofs if proof.job in outlooks]),
             ]
         build = GaugeMetricFamily("backupd_build_info", "Always 1.", labels=["version"])
         build.add_metric([__version__], 1)
@@ -194,6 +198,25 @@ def _of_kinds(jobs: Mapping[str, _Job]) -> Iterator[Metric]:
     yield from (good, seconds, size, stored, read_total, stored_total, failures)
 
 
+def _of_proofs(proofs: Sequence[SourceProof]) -> Iterator[Metric]:
+    """By job and kind, as all that is told of sources: a series for each source would be many."""
+    last = _gauge(
+        "source_last_proven_timestamp_seconds",
+        "When that source was last proven which waits for longest.",
+        "kind",
+    )
+    never = _gauge("source_unproven", "Sources of which no backup was ever proven.", "kind")
+    kinds: dict[tuple[str, str], list[SourceProof]] = defaultdict(list)
+    for proof in proofs:
+        kinds[proof.job, proof.kind].append(proof)
+    for labels, members in sorted(kinds.items()):
+        moments = [proof.proven_at for proof in members if proof.proven_at is not None]
+        if moments:
+            last.add_metric(labels, min(moments).timestamp())
+        never.add_metric(labels, len(members) - len(moments))
+    yield from (last, never)
+
+
 def _gauge(name: str, text: str, *more_labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"backupd_{name}", text, labels=["job", *more_labels])
 
@@ -215,10 +238,13 @@ class _Collector(Collector):
 
 
 def exposition(
-    numbers: Numbers, outlooks: Callable[[], Mapping[str, Outlook]], accept: str
+    numbers: Numbers,
+    outlooks: Callable[[], Mapping[str, Outlook]],
+    accept: str,
+    proofs: Callable[[], Sequence[SourceProof]] = tuple,
 ) -> tuple[bytes, str]:
     """The metrics in the format that `accept` (HTTP's header) wants, and its content type."""
     registry = CollectorRegistry()
-    registry.register(_Collector(lambda: numbers.families(outlooks())))
+    registry.register(_Collector(lambda: numbers.families(outlooks(), proofs())))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type

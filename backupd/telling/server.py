@@ -11,13 +11,14 @@ import logging
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from backupd.errors import UsageError
 from backupd.telling.metrics import Numbers, exposition
 from backupd.telling.view import Outlook
+from backupd.verbs.proofs import SourceProof
 
 LOGGER = logging.getLogger("backupd.telling")
 CLIENT_TIMEOUT_SECONDS = 10
@@ -34,12 +35,13 @@ class Pages:
     """Of every job of the policy."""
     ailment: Callable[[], str]
     """Why not all is well, in a sentence; empty if it is."""
+    proofs: Callable[[], Sequence[SourceProof]] = tuple
 
     def answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
         """Status, content type and body for a request."""
         match path.partition("?")[0]:
             case "/metrics":
-                body, content_type = exposition(self.numbers, self.outlooks, accept)
+                body, content_type = exposition(self.numbers, self.outlooks, accept, self.proofs)
                 return 200, content_type, body
             case "/healthz":
                 ailment = self.ailment()

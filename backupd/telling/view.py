@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backupd.run_record import Past
+from backupd.verbs.proofs import SourceProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,9 @@ class DaemonView:
     """For every job of the policy in force, those that run by hand only included."""
     ailment: Callable[[], str]
     """Why not every job is as fresh as its schedule promises, in a sentence; empty if all are."""
+
+    proofs: Callable[[], Sequence[SourceProof]] = tuple
+    """When each source was last proven, of this host's jobs, present and past."""
 
     def last_good_of(self, job: str) -> datetime | None:
         """When the job's last good run ended."""

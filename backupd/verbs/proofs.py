@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -20,6 +20,8 @@ from backupd.proof import last_proof
 from backupd.state import StateDir
 
 _FILE = "proofs.json"
+_LAST_YEAR = 9000
+"""Later ones cannot be told in every time zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class SourceProof:
 def remember(state: StateDir, backups: Iterable[BackupKey]) -> None:
     """Keep what a listing of all backups of this host tells; that it cannot be kept is no harm."""
     with suppress(UsageError, OSError), state.lock_proofs():
-        rows = [_row(proof) for proof in proofs_of(backups)]
+        rows = [proof_to_json(proof) for proof in proofs_of(backups)]
         state.write(_FILE, json.dumps(rows, indent=1).encode())
 
 
@@ -48,7 +50,7 @@ def proofs_of(backups: Iterable[BackupKey]) -> list[SourceProof]:
     sources: dict[tuple[str, str, str], list[BackupKey]] = defaultdict(list)
     for backup in backups:
         sources[backup.job, str(backup.kind), backup.name].append(backup)
-    return _waiting_first(
+    return waiting_first(
         SourceProof(*source, proof.at, proof.how, proof.backup.id)
         if (proof := last_proof(members))
         else SourceProof(*source)
@@ -60,12 +62,14 @@ def known_proofs(state: StateDir) -> list[SourceProof]:
     """What was kept last, those waiting for longest first; nothing where the file is not ours."""
     try:
         rows = json.loads((state.path / _FILE).read_bytes())
-        return _waiting_first(_proof(row) for row in rows)
+        return waiting_first(map(proof_from_json, rows))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 
-def _waiting_first(proofs: Iterable[SourceProof]) -> list[SourceProof]:
+def waiting_first(proofs: Iterable[SourceProof]) -> list[SourceProof]:
+    """The proofs in the order in which they are told: the source that waits for longest first."""
+
     def turn(proof: SourceProof) -> tuple[float, str, str, str]:
         since = proof.proven_at.timestamp() if proof.proven_at else float("-inf")
         return since, proof.job, proof.kind, proof.name
@@ -73,12 +77,19 @@ def _waiting_first(proofs: Iterable[SourceProof]) -> list[SourceProof]:
     return sorted(proofs, key=turn)
 
 
-def _row(proof: SourceProof) -> dict[str, Any]:
+def proof_to_json(proof: SourceProof) -> dict[str, Any]:
+    """A proof as files and `--json` have it; its time as ISO 8601, null for never."""
     return {**asdict(proof), "proven_at": proof.proven_at and proof.proven_at.isoformat()}
 
 
-def _proof(row: dict[str, Any]) -> SourceProof:
+def proof_from_json(row: Mapping[str, Any]) -> SourceProof:
+    """The proof that `proof_to_json` told; raises ValueError, KeyError or TypeError for none."""
     moment = row["proven_at"] and datetime.fromisoformat(row["proven_at"])
-    if moment is not None and moment.tzinfo is None:
-        raise ValueError("a moment needs its time zone")
-    return SourceProof(**{**row, "proven_at": moment})
+    if moment is not None and (moment.tzinfo is None or not 1970 <= moment.year <= _LAST_YEAR):
+        raise ValueError("a moment needs its time zone, and a year that a clock may show")
+    names, more = (row["job"], row["kind"], row["name"]), (row["how"], row["backup_id"])
+    if not all(isinstance(one, str) for one in names):
+        raise TypeError("a name is a text")
+    if not all(isinstance(one, str | None) for one in more):
+        raise TypeError("what is told of a proof is a text")
+    return SourceProof(*names, moment or None, *more)

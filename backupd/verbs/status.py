@@ -20,9 +20,12 @@ from backupd.policy import Policy
 from backupd.run_record import CHORES, Past, Promise
 from backupd.stores import Store
 from backupd.timetable import Facts, Freshness, Timetable, judge
+from backupd.verbs.proofs import SourceProof, proof_from_json, proof_to_json, waiting_first
 
 SCHEMA = 1
 LIMIT_BYTES = 16 << 20
+MOST_PROOFS = 10_000
+"""A tenth of the room that a status has, for names of usual length."""
 _LONGEST_DELAY_SECONDS = 200 * 366 * 86400
 _UNREADABLE = (
     ValueError,
@@ -85,6 +88,8 @@ class HostStatus:
     """None where no daemon has ever written, or nothing that can be read."""
     standings: tuple[Standing, ...] = ()
     problem: str = ""
+    proofs: tuple[SourceProof, ...] = ()
+    """When each source was last proven, those that wait for longest first."""
 
     @property
     def is_fine(self) -> bool:
@@ -172,15 +177,23 @@ def _judged(facts: JobFacts) -> Facts:
 
 
 def status_to_json(
-    host: str, version: str, now: datetime, known: Mapping[str, JobFacts]
+    host: str,
+    version: str,
+    now: datetime,
+    known: Mapping[str, JobFacts],
+    proofs: Sequence[SourceProof] = (),
 ) -> dict[str, Any]:
-    """What a host writes into the store: for each job what was promised and what became of it."""
+    """What a host writes into the store: for each job what was promised and what became of it.
+
+    And of the sources when they were last proven, as many as a status has room for.
+    """
     return {
         "schema": SCHEMA,
         "host": host,
         "written_at": now.isoformat(),
         "made_by": f"backupd {version}",
         "jobs": {job: job_to_json(standing(job, facts, now)) for job, facts in known.items()},
+        "proofs": [proof_to_json(proof) for proof in proofs[:MOST_PROOFS]],
     }
 
 
@@ -223,7 +236,9 @@ def host_status(store: Store, host: str, now: datetime) -> HostStatus:
         if raw["schema"] != SCHEMA:
             return HostStatus(host, None, problem="its status is of another version of backupd")
         known = {str(job): _from_json(facts) for job, facts in raw["jobs"].items()}
-        return HostStatus(host, _moment(raw["written_at"]), standings(known, now))
+        proofs = waiting_first(map(proof_from_json, raw.get("proofs", ())))
+        written_at = _moment(raw["written_at"])
+        return HostStatus(host, written_at, standings(known, now), proofs=tuple(proofs))
     except ObjectMissing:
         return HostStatus(host, None, problem="no daemon has ever told of it")
     except (*_UNREADABLE, ObjectTooLarge):

@@ -69,6 +69,10 @@ def tell(
     with running(backupd) as daemon:
         daemon.wait_for(" ended: ", times=len(jobs))
         daemon.stop()
+    succeeded(backupd("verify", "--data"))
+    with running(backupd) as daemon:
+        wait_until(lambda: bool(backupd("status", "--host", host, "--json").json[0]["proofs"]))
+        daemon.stop()
     return backupd
 
 
@@ -83,13 +87,19 @@ def test_a_fleet_is_seen_with_keys_that_may_only_read_the_stale_hosts_first(flee
         (job["job"], job["freshness"], job["last_state"]) for job in result.json[0]["jobs"]
     ]
     assert "no daemon has ever told of it" == result.json[1]["problem"]
+    assert [[(IMAGE, "verified")], [], [(IMAGE, "verified")]] == [
+        [(proof["name"], proof["how"]) for proof in row["proofs"]] for row in result.json
+    ]
 
 
 def test_a_fleet_is_shown_to_people_host_by_host(fleet: Fleet) -> None:
     result = fleet.reader("status", "--host", "*", *fleet.options)
-    rows = [line.split()[0] for line in result.stdout.splitlines()]
+    jobs, proofs = (
+        [line.split()[0] for line in table.splitlines()] for table in result.stdout.split("\n\n")
+    )
 
-    assert (1, ["HOST", "bee", "bee", "cat", "ant"]) == (result.code, rows)
+    assert (1, ["HOST", "bee", "bee", "cat", "ant"]) == (result.code, jobs)
+    assert ["HOST", "ant", "bee"] == [proofs[0], *sorted(proofs[1:])]
 
 
 def test_one_host_is_a_health_check_of_its_own(fleet: Fleet) -> None:

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from backupd.cli.status_proofs import SHOWN, print_proofs
+from backupd.cli.status_proofs import SHOWN, print_fleet_proofs, print_proofs
 from backupd.verbs.proofs import SourceProof
+from backupd.verbs.status import HostStatus
 
 NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
 NEVER = SourceProof("nightly", "volume", "pgdata")
@@ -50,3 +51,29 @@ def test_of_many_sources_only_those_that_wait_for_longest_are_shown(
 
 def test_a_host_without_backups_is_told_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert [] == printed(capsys)
+
+
+def test_of_a_fleet_each_source_is_told_with_its_host(capsys: pytest.CaptureFixture[str]) -> None:
+    hosts = [
+        HostStatus("ant", NOW, proofs=(proven(9), proven(1, "db"))),
+        HostStatus("bee", NOW, proofs=(NEVER, proven(3))),
+        HostStatus("cat", None, problem="no daemon has ever told of it"),
+    ]
+    print_fleet_proofs(hosts, NOW, ZoneInfo("UTC"))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+
+    assert [
+        ["HOST", "JOB", "KIND", "NAME"],
+        ["bee", "nightly", "volume", "pgdata"],
+        ["ant", "nightly", "container", "web"],
+        ["bee", "nightly", "container", "web"],
+        ["ant", "nightly", "container", "db"],
+    ] == [row[:4] for row in rows]
+
+
+def test_a_fleet_of_which_no_backup_is_known_is_told_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_fleet_proofs([HostStatus("cat", None)], NOW, ZoneInfo("UTC"))
+
+    assert "" == capsys.readouterr().out

@@ -13,6 +13,7 @@ from backupd import __version__
 from backupd.run_record import PRUNE, Past
 from backupd.telling.metrics import Numbers, exposition
 from backupd.telling.view import Outlook
+from backupd.verbs.proofs import SourceProof
 from tests.unit.runs import FAILED, MISSING, SAVED, START, UNCHANGED, run
 
 HAND = {"nightly": Outlook()}
@@ -21,15 +22,19 @@ OVERDUE = Outlook(START, HOUR, is_fresh=False, outstanding_since=START - HOUR)
 DOCS = Path(__file__).parents[2] / "docs" / "telling.md"
 
 
-def text_of(numbers: Numbers, outlooks: dict[str, Outlook] | None = None) -> str:
-    body, _ = exposition(numbers, lambda: outlooks or HAND, "")
+def text_of(
+    numbers: Numbers, outlooks: dict[str, Outlook] | None = None, *proofs: SourceProof
+) -> str:
+    body, _ = exposition(numbers, lambda: outlooks or HAND, "", lambda: proofs)
     return body.decode()
 
 
-def scraped(numbers: Numbers, outlooks: dict[str, Outlook] | None = None) -> dict[str, float]:
+def scraped(
+    numbers: Numbers, outlooks: dict[str, Outlook] | None = None, *proofs: SourceProof
+) -> dict[str, float]:
     """`name{label,label}` → value, without the prefix."""
     found = {}
-    for family in text_string_to_metric_families(text_of(numbers, outlooks)):
+    for family in text_string_to_metric_families(text_of(numbers, outlooks, *proofs)):
         for sample in family.samples:
             name = sample.name.removeprefix("backupd_")
             found[f"{name}{{{','.join(sample.labels.values())}}}"] = sample.value
@@ -158,9 +163,26 @@ def test_the_documented_alerts_see_a_job_that_never_succeeded(numbers: Numbers) 
     alerts = re.findall(r"^ +expr: .*", DOCS.read_text(), re.MULTILINE)
     asked = set(re.findall(r"\bbackupd_(\w+)", "".join(alerts)))
 
-    seen = {name.partition("{")[0] for name in scraped(numbers, {"nightly": OVERDUE})}
+    seen = {name.partition("{")[0] for name in scraped(numbers, {"nightly": OVERDUE}, proven(1))}
 
     assert {"job_fresh", "job_outstanding_since_timestamp_seconds", "build_info"} <= asked <= seen
+
+
+def proven(days_ago: int | None, kind: str = "image", job: str = "nightly") -> SourceProof:
+    at = None if days_ago is None else START - days_ago * 24 * HOUR
+    return SourceProof(job, kind, f"one of {days_ago} days", at)
+
+
+def test_the_oldest_proof_of_each_kind_is_shown_and_how_many_have_none(numbers: Numbers) -> None:
+    proofs = (proven(3), proven(9), proven(None), proven(None, "volume"), proven(1, job="gone"))
+    found = scraped(numbers, None, *proofs)
+
+    shown = {name: value for name, value in found.items() if "proven" in name}
+    assert {
+        "source_last_proven_timestamp_seconds{nightly,image}": (START - 9 * 24 * HOUR).timestamp(),
+        "source_unproven{nightly,image}": 1.0,
+        "source_unproven{nightly,volume}": 1.0,
+    } == shown
 
 
 def test_the_history_gives_the_times_of_earlier_lives_but_no_counts() -> None:
@@ -205,7 +227,7 @@ def test_the_format_follows_what_the_client_accepts(numbers: Numbers) -> None:
 def test_every_metric_is_documented_and_nothing_else(numbers: Numbers) -> None:
     numbers.ended(run("failed", SAVED, FAILED))
     numbers.ended(run("good", SAVED))
-    text = text_of(numbers, {"nightly": OVERDUE})
+    text = text_of(numbers, {"nightly": OVERDUE}, proven(1))
     kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", text))
     labels = {
         sample.name: ", ".join(f"`{label}`" for label in sample.labels)

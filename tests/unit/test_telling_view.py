@@ -37,6 +37,9 @@ RUNS = (
 )
 
 
+NOWHERE = StateDir(Path("/nonexistent"))
+
+
 @pytest.fixture
 def history(tmp_path: Path) -> Iterator[History]:
     kept = History.open(StateDir(tmp_path))
@@ -59,7 +62,7 @@ def outlook(history: History, *, taken_up: timedelta) -> tuple[Outlook, datetime
     job = {"images": ["nginx"], "schedule": daily(due)}
     generation = Generation(Policy.model_validate({"jobs": {"nightly": job}}), "web01", never)
     history.take_up(generation.promises(now - taken_up))
-    return view_of(generation, history).outlooks()["nightly"], due
+    return view_of(generation, history, NOWHERE).outlooks()["nightly"], due
 
 
 def test_a_job_that_never_succeeded_is_not_fresh_since_it_was_due(history: History) -> None:

@@ -21,6 +21,7 @@ from backupd.run_record import PRUNE, Past, Promise, RunRecord, RunState, Source
 from backupd.state import StateDir
 from backupd.stores import Store, open_store
 from backupd.timetable import Freshness
+from backupd.verbs.proofs import SourceProof, proof_to_json
 from backupd.verbs.status import (
     LIMIT_BYTES,
     JobFacts,
@@ -137,12 +138,27 @@ def test_the_standings_of_this_host_come_from_its_history(tmp_path: Path) -> Non
 
 def test_a_status_that_was_told_reads_back_the_same(store: Store) -> None:
     known = {**facts_of(PASTS, PROMISES), "by_hand": JobFacts()}
-    put(store, status_to_json("web01", "1.0", NOW, known))
+    proofs = [
+        SourceProof("nightly", "image", "web:1"),
+        SourceProof("nightly", "volume", "data", NOW - DAY, "drilled", "0123456789ab"),
+    ]
+    put(store, status_to_json("web01", "1.0", NOW, known, proofs))
 
     found = host_status(store, "web01", NOW)
 
     assert ("", NOW) == (found.problem, found.written_at)
     assert standings(known, NOW) == found.standings
+    assert proofs == list(found.proofs)
+
+
+def test_a_status_that_is_older_than_proofs_tells_of_none(store: Store) -> None:
+    older = told()
+    del older["proofs"]
+    put(store, older)
+
+    found = host_status(store, "web01", NOW)
+
+    assert (True, ()) == (found.is_fine, found.proofs)
 
 
 def test_a_host_that_fell_silent_grows_late_by_itself(store: Store) -> None:
@@ -180,6 +196,7 @@ def test_a_fleet_shows_stale_hosts_first(store: Store) -> None:
     assert ["ant"] == [one.host for one in fleet(store, "ant", NOW)]
 
 
+PROOF = proof_to_json(SourceProof("nightly", "image", "web:1", NOW, "drilled", "0123456789ab"))
 HOSTILE: dict[str, object] = {
     "nothing": None,
     "a number": 7,
@@ -200,6 +217,15 @@ HOSTILE: dict[str, object] = {
     "run before clocks": told(last_started_at="0001-01-01T00:00:00+00:00"),
     "promised without a zone": told(promised_since="2026-05-06T12:00:00"),
     "skipped beyond counting": told(skipped=[]),
+    "proofs of nothing": {**told(), "proofs": 7},
+    "a proof without facts": {**told(), "proofs": [{"job": "nightly"}]},
+    "a proof of no source": {**told(), "proofs": [{**PROOF, "name": ["web"]}]},
+    "proven by nobody": {**told(), "proofs": [{**PROOF, "how": 7}]},
+    "proven without a zone": {**told(), "proofs": [{**PROOF, "proven_at": "2026-05-06T12:00:00"}]},
+    "proven at the end of time": {
+        **told(),
+        "proofs": [{**PROOF, "proven_at": "9999-12-31T23:59:59+00:00"}],
+    },
 }
 ODD: dict[str, object] = {
     "a zone of another kind": told(timezone=["UTC"]),
