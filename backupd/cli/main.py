@@ -9,24 +9,8 @@ from types import FrameType
 import click
 
 from backupd import __version__, errors
-from backupd.cli.adopt import adopt, rename_job
-from backupd.cli.backup import backup
-from backupd.cli.check import check
-from backupd.cli.daemon import daemon
-from backupd.cli.drill import drill
-from backupd.cli.forget import forget, pin, unpin
-from backupd.cli.history import history
-from backupd.cli.install import install, uninstall
-from backupd.cli.list import list_backups
-from backupd.cli.next import next_runs
-from backupd.cli.notify import notify
-from backupd.cli.prune import prune
-from backupd.cli.restore import restore
-from backupd.cli.schema import schema
 from backupd.cli.session import Session, config_option
-from backupd.cli.show import show
-from backupd.cli.status import status
-from backupd.cli.verify import verify
+from backupd.cli.verbs import VERBS
 
 EXIT_CODES: tuple[tuple[type[errors.BackupdError], int], ...] = (
     (errors.UsageError, 2),
@@ -60,31 +44,8 @@ def cli(context: click.Context) -> None:
     context.call_on_close(context.ensure_object(Session).close)
 
 
-_COMMANDS = (
-    adopt,
-    backup,
-    check,
-    daemon,
-    drill,
-    forget,
-    history,
-    install,
-    list_backups,
-    next_runs,
-    notify,
-    pin,
-    prune,
-    rename_job,
-    restore,
-    schema,
-    show,
-    status,
-    uninstall,
-    unpin,
-    verify,
-)
-for _command in _COMMANDS:
-    cli.add_command(_command)
+for _verb in VERBS:
+    cli.add_command(_verb)
 
 
 def exit_code(error: errors.BackupdError) -> int:

@@ -1,25 +1,25 @@
 """What a command needs, made from its options when it is first asked for.
 
 The heavy imports (boto3, docker, pydantic) happen here, inside functions, so that `--help` and
-`--version` answer at once.
+`--version` answer at once; for their sake even small ones do.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from zoneinfo import ZoneInfo
+
     from backupd.engine import Engine
     from backupd.policy import Policy
     from backupd.site import Site
@@ -90,6 +90,8 @@ class Session:
     @cached_property
     def host(self) -> str:
         """The name under which this machine backs up."""
+        import socket
+
         named = self.optional_policy.host if self.optional_policy else None
         return named or socket.gethostname()
 
@@ -126,6 +128,8 @@ class Session:
     @property
     def zone(self) -> ZoneInfo:
         """The zone in which people read and write times."""
+        from zoneinfo import ZoneInfo
+
         policy = self.optional_policy
         return ZoneInfo(policy.timezone if policy else "UTC")
 
@@ -168,9 +172,11 @@ def is_terminal() -> bool:
 Command = Callable[..., Any]
 
 
-def _remember_config(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
+def _remember_config(context: click.Context, _: click.Parameter, value: str | None) -> str | None:
     if value is not None:
-        context.ensure_object(Session).config = value
+        from pathlib import Path
+
+        context.ensure_object(Session).config = Path(value)
     return value
 
 
@@ -178,7 +184,7 @@ def config_option(command: Command) -> Command:
     """`--config`, which may stand before or after the verb."""
     return click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=click.Path(),
         metavar="FILE",
         expose_value=False,
         callback=_remember_config,

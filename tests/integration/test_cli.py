@@ -15,6 +15,7 @@ import yaml
 
 from backupd import __version__
 from backupd.cli.main import cli
+from backupd.cli.verbs import Verb
 from tests.integration.command import Command
 from tests.integration.conftest import WritePolicy
 from tests.integration.trees import image_ids, make_image, succeeded
@@ -25,6 +26,8 @@ IMAGE = "backupd-test-cli:1"
 def verbs(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
     """Every command and group, as the words that are typed for it."""
     yield words
+    if isinstance(command, Verb):
+        command = command.load()
     if isinstance(command, click.Group):
         for name, child in command.commands.items():
             yield from verbs(child, *words, name)
