@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -96,6 +96,7 @@ def choose_all(
             Wish(
                 host=host, job=options["job"], kind=kind, name=name, at=at, id=options["backup_id"]
             ),
+            datetime.now(UTC),
         )
         for name in _wanted(names, kind)
     ]

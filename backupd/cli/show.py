@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -29,7 +30,7 @@ def show(session: Session, backup_id: str, *, host: str | None, as_json: bool) -
     from backupd.verbs.choose import Wish, choose
 
     chosen = host or (session.host if session.optional_policy else None)
-    catalog, manifest = choose(session.store, Wish(host=chosen, id=backup_id))
+    catalog, manifest = choose(session.store, Wish(host=chosen, id=backup_id), datetime.now(UTC))
     if as_json:
         click.echo(manifest.to_json(), nl=False)
     else:

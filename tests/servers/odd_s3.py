@@ -228,6 +228,8 @@ class _Handler(BaseHTTPRequestHandler):
         prefix = self.query.get("prefix", "")
         start = "" if Oddity.IGNORES_START in self.odds else self.query.get("start-after", "")
         after = self.query.get("continuation-token") or start
+        if "delimiter" in self.query:
+            return self._list_folders(prefix)
         keys = sorted(key for key in self.odd.objects if key.startswith(prefix) and key > after)
         page = keys if Oddity.ONE_PAGE in self.odds else keys[:1000]
         items = "".join(
@@ -240,8 +242,20 @@ class _Handler(BaseHTTPRequestHandler):
             token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
             more = "<IsTruncated>true</IsTruncated>"
             more += "" if Oddity.LOSES_TOKEN in self.odds else token
-        self._xml(
+        return self._xml(
             f"<ListBucketResult><EncodingType>url</EncodingType>{more}{items}</ListBucketResult>"
+        )
+
+    def _list_folders(self, prefix: str) -> None:
+        found = (key[len(prefix) :] for key in self.odd.objects if key.startswith(prefix))
+        names = sorted({rest.partition("/")[0] for rest in found if "/" in rest})
+        items = "".join(
+            f"<CommonPrefixes><Prefix>{escape(quote(f'{prefix}{name}/'))}</Prefix></CommonPrefixes>"
+            for name in names
+        )
+        self._xml(
+            "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>"
+            f"{items}</ListBucketResult>"
         )
 
     def _body(self) -> bytes:
