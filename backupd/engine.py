@@ -21,6 +21,7 @@ import urllib3
 from backupd.errors import BackupdError, EngineError, EngineUnreachable, NotFound
 from backupd.late_import import put_off
 from backupd.policy import DockerSpec
+from backupd.shortage import remedy, shortage
 
 # docker-py imports paramiko wherever it finds it, a fifth of a second and 15 MiB, and has no use
 # for it: an engine over ssh:// is reached by the system's own ssh.
@@ -456,12 +457,27 @@ def translated(what: str, host: str) -> Iterator[None]:
         raise EngineError(f"{what}: the engine says: {error.explanation}") from error
     except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
         raise EngineError(f"{what}: the engine at {host} did not answer in time") from error
-    except (docker.errors.DockerException, requests.exceptions.ConnectionError) as error:
-        raise _unreachable(what, host, error) from error
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise EngineError(
-            f"{what}: the connection to the engine broke off; did the engine stop or restart?"
-        ) from error
+    except _WRAPPED as error:
+        raise _explained(what, host, error) from error
+
+
+_WRAPPED = (
+    docker.errors.DockerException,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+)
+
+
+def _explained(what: str, host: str, error: Exception) -> EngineError:
+    """The sentence for what failed on the way to the engine and back."""
+    ours = shortage(error)
+    if ours is not None:
+        return EngineError(f"{what}: {ours.strerror}; {remedy(ours)}")
+    if isinstance(error, docker.errors.DockerException | requests.exceptions.ConnectionError):
+        return _unreachable(what, host, error)
+    return EngineError(
+        f"{what}: the connection to the engine broke off; did the engine stop or restart?"
+    )
 
 
 def _unreachable(what: str, host: str, error: Exception) -> EngineError:

@@ -46,6 +46,8 @@ class HistoryFile:
     def __init__(self, state: StateDir, say: Say) -> None:
         self._state = state
         self._say = say
+        self._is_lost = False
+        """Whether the last write failed."""
 
     @property
     def path(self) -> Path:
@@ -65,8 +67,7 @@ class HistoryFile:
                 self._set_aside(error, number)
                 return nothing
             raise UsageError(
-                f"cannot read the history {self.path}: {error}; run as root or as the service's "
-                "user"
+                f"cannot read the history {self.path}: {error}; {_step(error)}"
             ) from error
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
@@ -77,10 +78,12 @@ class HistoryFile:
                 self._make()
                 with _connected(self.path) as database, database:
                     database.execute("BEGIN IMMEDIATE")
-                    return work(database)
+                    result = work(database)
+                self._is_lost = False
+                return result
             except (_DamagedError, sqlite3.Error, OSError, ValueError, BackupdError) as error:
                 if is_last or not _is_damage(error):
-                    self._say(f"warning: the history {self.path} is not kept: {error}")
+                    self._complain(error)
                     return None
                 self._set_aside(error, number)
         return None
@@ -94,6 +97,12 @@ class HistoryFile:
                 raise _DamagedError(str(answer))
 
         self.write(check)
+
+    def _complain(self, error: Exception) -> None:
+        """Once, until something can be written again: a run writes several times."""
+        if not self._is_lost:
+            self._say(f"warning: the history {self.path} is not kept: {error}")
+        self._is_lost = True
 
     def _make(self) -> None:
         """Make the file the directory owner's before SQLite puts others of its kind beside it."""
@@ -153,6 +162,17 @@ def _create(database: sqlite3.Connection) -> None:
         [(version,)] = database.execute("PRAGMA user_version").fetchall()
         if version != SCHEMA_VERSION:
             raise
+
+
+def _step(error: Exception) -> str:
+    """What to do about a history that cannot be read."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return "free some space there"
+    others = "run as root or as the service's user"
+    if code == sqlite3.SQLITE_CANTOPEN:  # it makes two files of its own even to read
+        return f"{others}, and let its file system be writable"
+    return others
 
 
 def _is_damage(error: Exception) -> bool:

@@ -167,24 +167,25 @@ def replay(state: StateDir, engine: Engine, say: Callable[[str], None], cancel: 
     Raises EngineUnreachable, Cancelled.
     """
     folder = state.folder(FOLDER)
-    forget_partials(folder)
-    for act in _ACTS:
-        for path in sorted(folder.glob(f"{act}-*.json")):
-            entry = read(path)
-            if entry is None or entry.engine_id != engine.version().id:
-                continue
-            try:
-                with state.lock_source(Kind.CONTAINER, entry.container_name, "recover"):
-                    _recover(engine, entry, path, _Told(say, cancel))
-            except AlreadyRunning:
-                continue
-            except EngineUnreachable:
-                raise
-            except EngineError as error:
-                say(
-                    f"warning: container {entry.container_name!r} was left {entry.left} by a "
-                    f"backup that died, and may still be; {_SEEN_TO}: {error}"
-                )
+    with state.in_use():
+        forget_partials(folder)
+        left = [path for act in _ACTS for path in sorted(folder.glob(f"{act}-*.json"))]
+    for path in left:
+        entry = read(path)
+        if entry is None or entry.engine_id != engine.version().id:
+            continue
+        try:
+            with state.lock_source(Kind.CONTAINER, entry.container_name, "recover"):
+                _recover(engine, entry, path, _Told(say, cancel))
+        except AlreadyRunning:
+            continue
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            say(
+                f"warning: container {entry.container_name!r} was left {entry.left} by a "
+                f"backup that died, and may still be; {_SEEN_TO}: {error}"
+            )
     half_imports.remove(state, engine, say)
 
 

@@ -60,17 +60,18 @@ def write_synced(state: StateDir, name: str, told: dict[str, Any]) -> Path:
     path = folder / name
     partial = path.with_suffix(".partial")
     handle = state.open_taken(partial, mode=0o600)
-    with os.fdopen(handle, "w") as file:
-        file.truncate()  # what a dead process had begun may be longer
-        json.dump(told, file)
-        file.flush()
-        os.fsync(file.fileno())
-        partial.replace(path)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with state.in_use():
+        with os.fdopen(handle, "w") as file:
+            file.truncate()  # what a dead process had begun may be longer
+            json.dump(told, file)
+            file.flush()
+            os.fsync(file.fileno())
+            partial.replace(path)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     return path
 
 

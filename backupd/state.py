@@ -23,6 +23,7 @@ from pathlib import Path
 
 from backupd.errors import AlreadyRunning, UsageError
 from backupd.layout import Kind, segment
+from backupd.shortage import remedy
 from backupd.stream import Cancel
 
 LOGGER = logging.getLogger(__name__)
@@ -51,22 +52,35 @@ class StateDir:
     def folder(self, name: str) -> Path:
         """A folder in it, made if missing. Raises UsageError when that is not possible."""
         folder = self.path / name
-        try:
+        with self.in_use():
             folder.mkdir(mode=0o750, parents=True, exist_ok=True)
             self.hand_over(folder)
-        except OSError as error:
-            raise UsageError(
-                f"cannot use the state directory {self.path}: {error.strerror}; set state_dir in "
-                "the policy to a directory that this user can write to"
-            ) from error
         return folder
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace a small file of the directory whole: a crash leaves the old one or the new."""
+        """Replace a small file of the directory whole: a crash leaves the old one or the new.
+
+        Raises UsageError.
+        """
         partial = self.folder(".") / f"{name}.partial"
-        partial.write_bytes(data)
-        self.hand_over(partial)
-        partial.replace(self.path / name)
+        with self.in_use():
+            partial.write_bytes(data)
+            self.hand_over(partial)
+            partial.replace(self.path / name)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Turn what the system raises inside into a UsageError that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            step = remedy(error) or (
+                "run as the user who owns it, or set state_dir in the policy to a directory that "
+                "this user can write to"
+            )
+            raise UsageError(
+                f"cannot use the state directory {self.path}: {error.strerror}; {step}"
+            ) from error
 
     def hand_over(self, path: Path | int) -> None:
         """Give what root made, by its path or its open file, to the state directory's owner."""
@@ -208,9 +222,10 @@ class StateDir:
         if not text:
             kept = self.folder(".") / "machine-id"
             if not kept.exists():
-                kept.write_text(secrets.token_hex(16))
-                self.hand_over(kept)
-            text = kept.read_text().strip()
+                # Whole or not at all: an empty one would make all such machines one and the same.
+                self.write(kept.name, secrets.token_hex(16).encode())
+            with self.in_use():
+                text = kept.read_text().strip()
         return hmac.new(text.encode(), _APPLICATION, hashlib.sha256).hexdigest()[:32]
 
     @contextmanager
@@ -225,8 +240,10 @@ class StateDir:
             )
         try:
             since = datetime.now(UTC).isoformat(timespec="seconds")
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps([os.getpid(), verb, since]).encode(), 0)
+            # It holds on a full disk too, where nobody can be told whose it is.
+            with suppress(OSError):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, json.dumps([os.getpid(), verb, since]).encode(), 0)
             yield
         finally:
             os.close(handle)
@@ -234,14 +251,9 @@ class StateDir:
     def _open_locked(self, path: Path, operation: int, mode: int = 0o660) -> int | None:
         """The lock's file, open and locked; None when another holds it. Raises UsageError."""
         while True:
-            try:
+            with self.in_use():
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
                 self.hand_over(handle)
-            except OSError as error:
-                raise UsageError(
-                    f"cannot use the state directory {self.path}: {error.strerror}; run as the "
-                    "user who owns it, or set state_dir in the policy"
-                ) from error
             if not _taken(handle, operation):
                 os.close(handle)
                 return None

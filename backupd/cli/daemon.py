@@ -55,6 +55,9 @@ def daemon(session: Session, *, log_format: str | None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     faulthandler.enable()  # where a crash of a library happened, on standard error
 
+    from backupd.descriptors import make_room
+
+    make_room()
     from backupd import log
     from backupd.daemon.loop import Daemon, Ended
     from backupd.daemon.sd_notify import ServiceManager

@@ -77,6 +77,20 @@ def main() -> None:
         # The reader of our output went away (`backupd list | head`); nothing is left to say to it.
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        sys.exit(_told(error))
+
+
+def _told(error: OSError) -> int:
+    """Say what this machine has no more of, and the exit code; anything else is raised again."""
+    from backupd.shortage import remedy
+
+    step = remedy(error)
+    if step is None:
+        raise error
+    where = f" ({error.filename})" if error.filename else ""
+    click.echo(f"backupd: cannot go on: {error.strerror}{where}; {step}", err=True)
+    return 2
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

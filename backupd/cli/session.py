@@ -57,9 +57,14 @@ class Session:
 
     @cached_property
     def store(self) -> Store:
-        """The store of `--store` and its options, else the policy's."""
+        """The store of `--store` and its options, else the policy's.
+
+        Raises UsageError where this process may open too few files.
+        """
+        from backupd.descriptors import make_room
         from backupd.stores import open_store
 
+        make_room()
         if self.optional_policy is not None:
             return open_store(self.optional_policy.store, is_patient=self.is_patient)
         return open_store(_store_spec(self.store_options), is_patient=self.is_patient)

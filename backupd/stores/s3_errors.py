@@ -16,6 +16,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from backupd.errors import ObjectMissing, StoreError
+from backupd.shortage import remedy, shortage
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,9 @@ def translated(act: str, place: Place, key: str) -> Iterator[None]:
 
 def _way_blocked(error: boto.BotoCoreError, place: Place) -> str:
     """Why no answer came: the cause lies on this machine or on the way to the server."""
+    ours = shortage(error)
+    if ours is not None:
+        return f"{ours.strerror}; {remedy(ours)}"
     for kind, explain in _TRANSPORT:
         if isinstance(error, kind):
             return explain(error, place)

@@ -15,7 +15,7 @@ LAYERS = (
     # Pure: values and decisions.
     {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration"}
     | {"retention", "timeline", "grouping", "prune_guard", "forecast", "proof", "anomaly"}
-    | {"stop_order", "timetable", "run_record", "drill_plan"}
+    | {"stop_order", "timetable", "run_record", "drill_plan", "shortage"}
     | {"container_body", "container_plan", "container_networks", "container_rights"},
     # Bytes: pure too, but streaming.
     {"tar", "tar_header", "tar_move", "image_tar", "engine_words"}
@@ -24,7 +24,7 @@ LAYERS = (
     {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"}
     | {"journal_file", "half_imports", "late_import"}
     | {"engine_exec", "turns", "history", "history_file", "volume_access", "engine_create"}
-    | {"leftovers", "shipped", "systemd"},
+    | {"leftovers", "shipped", "systemd", "descriptors"},
     {"verbs"},
     {"daemon", "telling", "log", "text"},
     {"cli", "__main__"},
