@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.faults.counts import DONE, CountedCommand
 from tests.faults.gate import Gate
 from tests.faults.scene import MIB, Scene, policy_of
 from tests.integration.conftest import (
     WritePolicy,
     api,
-    backupd,
     bucket,
     engine,
     leaving_no_trace,
@@ -23,13 +23,26 @@ from tests.integration.conftest import (
     s3,
 )
 from tests.servers.dockerd import Engine
+from tests.servers.faulty_engine import FaultyEngine
+from tests.servers.faulty_store import FaultyStore
 from tests.servers.relay import Relay
 from tests.servers.seaweedfs import SeaweedFS
 
-__all__ = ["api", "backupd", "bucket", "engine", "policy", "s3"]
+__all__ = ["api", "bucket", "engine", "policy", "s3"]
 
 Write = Callable[[list[str], list[str]], Path]
 """Writes a policy with these images and containers."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what was done to backupd, and what it lost."""
+    terminalreporter.write_line(str(DONE))
+
+
+@pytest.fixture
+def backupd(tmp_path: Path) -> CountedCommand:
+    """The command, with policy, state and home below `tmp_path`."""
+    return CountedCommand(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +58,22 @@ def scene(engine: Engine) -> Iterator[Scene]:
 def gate() -> Gate:
     """Open until a test closes it."""
     return Gate()
+
+
+@pytest.fixture
+def to_engine(engine: Engine) -> Iterator[FaultyEngine]:
+    """The way to the engine, with the faults that a test adds."""
+    with FaultyEngine(engine.host) as proxy:
+        yield proxy
+    DONE.faults += proxy.struck
+
+
+@pytest.fixture
+def to_store(s3: SeaweedFS) -> Iterator[FaultyStore]:
+    """The way to the store, with the faults that a test adds."""
+    with FaultyStore(s3.endpoint) as proxy:
+        yield proxy
+    DONE.faults += proxy.struck
 
 
 @pytest.fixture

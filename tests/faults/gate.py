@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.faults.counts import DONE
 from tests.servers.relay import Piece
 
 PATIENCE_SECONDS = 60
@@ -92,6 +93,7 @@ class Gate:
             if self._moment is None or not self._moment(piece, self.passed):
                 return True
             self._moment = None
+        DONE.faults += 1
         self._reached.set()
         self._open.wait(PATIENCE_SECONDS * 2)
         return self._lets_through

@@ -20,6 +20,7 @@ import docker
 from backupd.history import History
 from backupd.run_record import Promise, RunRecord
 from backupd.state import StateDir
+from tests.faults.counts import DONE
 from tests.integration.aftermath import journal, kept_in, status, wait_until
 from tests.integration.command import Command
 from tests.integration.trees import files_in, files_of, start_container, succeeded
@@ -76,7 +77,8 @@ class Scene:
         """Restore and compare every backup that is listed; (kind, name) of each, oldest first."""
         rows = listed(backupd)
         for row in rows:
-            self.assert_same(source_of(row), restored(backupd, row))
+            with DONE.checking():
+                self.assert_same(source_of(row), restored(backupd, row))
         return [source_of(row) for row in rows]
 
     def assert_same(self, source: tuple[str, str], tar_bytes: bytes) -> None:

@@ -22,6 +22,7 @@ from backupd.site import Site
 from backupd.verbs.prune_jobs import Order, prune_after
 from backupd.verbs.transfer import received
 from tests.faults.conftest import Write
+from tests.faults.counts import DONE
 from tests.faults.gate import Gate, Passed
 from tests.faults.scene import (
     CONTAINERS,
@@ -130,13 +131,17 @@ def assert_all_restore(scene: Scene, backupd: Command) -> None:
     newest = {source_of(row): row for row in rows}
     assert set(scene.contents) == set(newest)
     for source, row in newest.items():
-        scene.assert_same(source, restored(backupd, row))
+        with DONE.checking():
+            scene.assert_same(source, restored(backupd, row))
     with at_site(backupd) as site:
         backups = site.catalog.backups()
         assert [row["id"] for row in rows] == [backup.id for backup in backups]
         for backup in backups:
             manifest = site.catalog.manifest(backup)
-            with received(site, site.catalog, manifest, lambda _: None) as chunks:
+            with (
+                DONE.checking(),
+                received(site, site.catalog, manifest, lambda _: None) as chunks,
+            ):
                 scene.assert_same((str(backup.kind), backup.name), b"".join(chunks))
 
 
