@@ -155,6 +155,14 @@ def test_the_next_start_runs_and_skips_nothing_again(past: Command) -> None:
     )
 
 
+NOT_ENDED = "its last run has not ended"
+
+
+def is_skipped(backupd: Command, job: str) -> bool:
+    """Whether the job was due while its run was at work."""
+    return any(run["note"] == NOT_ENDED for run in backupd("history", job, "--json").json)
+
+
 @dataclass(frozen=True)
 class Tick:
     """A minute that passed by the clock of this machine."""
@@ -191,7 +199,7 @@ def tick(engine: Engine, s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
         with running(backupd) as daemon:
             hold.wait()
             daemon.wait_for("job each ended: good", patience_seconds=90)
-            daemon.wait_for("job held is skipped")
+            wait_until(lambda: is_skipped(backupd, "held"), timeout_seconds=120)
             hold.release()
             daemon.wait_for("job held ended: good")
             after = backupd("status").code
@@ -209,9 +217,8 @@ def test_a_job_runs_at_its_minute(tick: Tick) -> None:
 def test_a_job_that_is_due_while_it_runs_is_recorded_as_skipped(tick: Tick) -> None:
     runs = tick.backupd("history", "held", "--json").json
 
-    assert {("skipped", "its last run has not ended"), ("good", "")} == {
-        (run["state"], run["note"]) for run in runs
-    }
+    # Where starting took more than a minute, it was due before it had begun as well.
+    assert {("skipped", NOT_ENDED), ("good", "")} <= {(run["state"], run["note"]) for run in runs}
 
 
 def test_the_status_is_good_only_once_every_job_has_run(tick: Tick) -> None:
