@@ -30,6 +30,11 @@ AS_NOBODY = (
 """What to put before a command so that another user runs it (as root only)."""
 
 
+_INTERRUPTIBLE = ("env", "--default-signal=INT")
+"""A shell lets what it starts in the background ignore Ctrl-C, and children inherit that: so would
+the command, when somebody runs the tests so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """How a command ended, and what it said."""
@@ -101,7 +106,7 @@ class Command:
     ) -> subprocess.Popen[bytes]:
         """Start it and come back at once; the caller waits for it or ends it."""
         return subprocess.Popen(
-            [*before, *self._command(arguments)],
+            [*before, *_INTERRUPTIBLE, *self._command(arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
