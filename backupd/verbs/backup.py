@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from backupd import journal
 from backupd.errors import BackupdError, Cancelled
 from backupd.leftovers import sweep
-from backupd.policy.section import span_text
 from backupd.site import Site
-from backupd.stream import Cancel
 from backupd.verbs.attempt import Attempt, attempt_all
+from backupd.verbs.deadline import Deadline, bounded
 from backupd.verbs.lanes import Lane, Unit, lanes_of
 from backupd.verbs.past import Past
 from backupd.verbs.proofs import remember
@@ -31,15 +30,19 @@ from backupd.verbs.task import Outcome, Report, Task
 __all__ = ["Outcome", "Report", "Task", "run"]
 
 
-def run(site: Site, tasks: Sequence[Task], report: Report) -> list[Outcome]:
+def run(
+    site: Site, tasks: Sequence[Task], report: Report, deadline: Deadline | None = None
+) -> list[Outcome]:
     """Undo what dead runs left, then back up every task; an outcome for each, in their order.
 
-    On Ctrl-C, and when `site.cancel` is set, everything under way is undone first. Raises
-    EngineError or StoreError only before any work: when the engine or the store is not there at
-    all, or when the host's prefix belongs to another machine.
+    With a `deadline`, whose site this is, all tasks are of its job; else each job has its time from
+    now on. On Ctrl-C, and when `site.cancel` is set, everything under way is undone first. Raises
+    EngineError, StoreError or Cancelled only before any work: when the engine or the store is not
+    there at all, or when the host's prefix belongs to another machine.
     """
     journal.replay(site.state, site.engine, report.note, site.cancel)
     sweep(site.state, site.engine, report.note)
+    site.cancel.raise_if_set()
     if not tasks:
         return []
     site.catalog.claim(site.state.machine_id(), site.now())
@@ -47,8 +50,11 @@ def run(site: Site, tasks: Sequence[Task], report: Report) -> list[Outcome]:
     remember(site.state, known)
     past = Past(known)
     site.engine.version()  # asked once, before several threads would ask
-    with _deadlines(site, tasks) as sites:
-        work = _Work(sites, past, report)
+    site.cancel.raise_if_set()
+    with ExitStack() as stack:
+        known_deadlines = {task.job: deadline for task in tasks if deadline is not None}
+        deadlines = known_deadlines or stack.enter_context(_deadlines(site, tasks))
+        work = _Work(deadlines, past, report)
         lanes = lanes_of(tasks)
         with ThreadPoolExecutor(min(len(lanes), site.turns.parallel) or 1, "backup") as pool:
             try:
@@ -65,53 +71,21 @@ def _gathered(lanes: Iterable[Future[list[Outcome]]]) -> list[Outcome]:
     return [outcome for lane in lanes for outcome in lane.result()]
 
 
-@dataclass(frozen=True, slots=True)
-class _Deadline:
-    """One job's part of a run: the site with a wish to stop of its own, and how long it has."""
-
-    site: Site
-    timeout: timedelta | None
-    is_over: threading.Event
-
-    def reason(self, job: str, error: BackupdError) -> BackupdError:
-        """The error as it is to be told: who timed out has failed because of that."""
-        if not self.is_over.is_set() or not isinstance(error, Cancelled) or self.timeout is None:
-            return error
-        after = span_text(self.timeout)
-        told = Cancelled(f"timed out after {after}; raise jobs.{job}.timeout")
-        for note in getattr(error, "__notes__", ()):
-            told.add_note(note)
-        return told
-
-
 @contextmanager
-def _deadlines(site: Site, tasks: Sequence[Task]) -> Iterator[dict[str, _Deadline]]:
-    """Job → its deadline, counted from now; none of them sets the site's own wish to stop."""
+def _deadlines(site: Site, tasks: Sequence[Task]) -> Iterator[dict[str, Deadline]]:
+    """Job → its deadline, counted from now."""
     with ExitStack() as stack:
-        found: dict[str, _Deadline] = {}
+        found: dict[str, Deadline] = {}
         for task in tasks:
-            if task.job in found:
-                continue
-            deadline = _Deadline(replace(site, cancel=Cancel()), task.timeout, threading.Event())
-            stack.enter_context(site.cancel.closing(deadline.site.cancel.set))
-            if task.timeout is not None:
-                timer = threading.Timer(task.timeout.total_seconds(), _expire, [deadline])
-                timer.daemon = True
-                timer.start()
-                stack.callback(timer.cancel)
-            found[task.job] = deadline
+            if task.job not in found:
+                found[task.job] = stack.enter_context(bounded(site, task.timeout))
         yield found
-
-
-def _expire(deadline: _Deadline) -> None:
-    deadline.is_over.set()
-    deadline.site.cancel.expire()
 
 
 class _Work:
     """What the threads of one run share."""
 
-    def __init__(self, deadlines: dict[str, _Deadline], past: Past, report: Report) -> None:
+    def __init__(self, deadlines: Mapping[str, Deadline], past: Past, report: Report) -> None:
         self._deadlines = deadlines
         self._past = past
         self._report = report
@@ -149,7 +123,7 @@ class _Work:
             outcomes = [_failed(task, error) for task in unit]
         return [self._ended(deadline, outcome) for outcome in outcomes]
 
-    def _ended(self, deadline: _Deadline, outcome: Outcome) -> Outcome:
+    def _ended(self, deadline: Deadline, outcome: Outcome) -> Outcome:
         if outcome.error is not None:
             outcome = replace(outcome, error=deadline.reason(outcome.job, outcome.error))
         if not (self._is_abandoned and isinstance(outcome.error, Cancelled)):

@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from backupd.engine import Engine
-from backupd.errors import AlreadyRunning, BackupdError, EngineError
+from backupd.errors import AlreadyRunning, BackupdError, Cancelled, EngineError
 from backupd.policy import Job, Policy
 from backupd.site import Site
 from backupd.sources.select import Missing, Selection, select
 from backupd.verbs.backup import Outcome, Report, Task, run
+from backupd.verbs.deadline import Deadline, bounded
 from backupd.verbs.presence import present as present_sources
 from backupd.verbs.prune import Source, as_listed, literals
 from backupd.verbs.prune_jobs import Order, Present, prune_after
@@ -79,9 +80,26 @@ def tasks_of(policy: Policy, name: str, selection: Selection) -> list[Task]:
 def run_job(site: Site, policy: Policy, name: str, report: Report) -> JobRun:
     """Back up all that the job selects, then prune, unless the policy wants that apart.
 
-    Raises EngineError or StoreError only before any work.
+    All of it within the job's timeout. Raises BackupdError only before any work.
     """
+    timeout = policy.jobs[name].timeout
+    with bounded(site, timeout) as deadline:
+        try:
+            done = _backed_up(deadline, policy, name, report)
+        except Cancelled as error:
+            if not deadline.is_over.is_set():
+                raise
+            why = deadline.reason(name, error)
+            raise BackupdError(f"cannot begin to read what job {name} selects: {why}") from error
+        if policy.prune.when == "after" and not deadline.site.cancel.is_set():
+            _prune(deadline, policy, done, report)
+    return done
+
+
+def _backed_up(deadline: Deadline, policy: Policy, name: str, report: Report) -> JobRun:
+    site = deadline.site
     plan = plan_job(site, policy, name)
+    site.cancel.raise_if_set()
     for text in plan.warnings:
         report.note(f"warning: {text}")
     for item in plan.missing:
@@ -89,15 +107,13 @@ def run_job(site: Site, policy: Policy, name: str, report: Report) -> JobRun:
             f"cannot back up {item.kind} {item.name!r}: it is not on this engine; "
             f"check {item.where}"
         )
-    outcomes = run(site, plan.tasks, report)  # also without a task: it undoes what dead runs left
-    done = JobRun(name, outcomes, plan.missing)
-    if policy.prune.when == "after" and not site.cancel.is_set():
-        _prune(site, policy, done, report)
-    return done
+    # Also without a task: it undoes what dead runs left.
+    return JobRun(name, run(site, plan.tasks, report, deadline), plan.missing)
 
 
-def _prune(site: Site, policy: Policy, done: JobRun, report: Report) -> None:
+def _prune(deadline: Deadline, policy: Policy, done: JobRun, report: Report) -> None:
     """Prune the job's backups; what failed is left alone. Its troubles never fail the backup."""
+    site = deadline.site
     tried = {as_listed(outcome.kind, outcome.name): outcome.error for outcome in done.outcomes}
     failed = {source for source, error in tried.items() if error is not None}
     # A literal that is not on the engine was not even tried.
@@ -106,7 +122,8 @@ def _prune(site: Site, policy: Policy, done: JobRun, report: Report) -> None:
     try:
         plans, removal = prune_after(site, policy, order, presence(site.engine, report.note))
     except BackupdError as error:
-        report.note(f"warning: old backups of job {done.job} were not pruned: {error}")
+        why = deadline.reason(done.job, error)
+        report.note(f"warning: old backups of job {done.job} were not pruned: {why}")
         return
     for plan in plans:
         if plan.objection:

@@ -187,10 +187,13 @@ def prune_after(
 ) -> tuple[list[GroupPlan], Removal]:
     """What follows a backup by itself: plan and carry out, without a person's yes.
 
-    Raises StoreError when the store fails, or when the host's prefix is another machine's.
+    Nothing is removed once there is a wish to stop; what has begun goes on to its end. Raises
+    StoreError when the store fails, or when the host's prefix is another machine's; Cancelled.
     """
     catalog = site.catalog
     catalog.require_ours(site.state.machine_id())
     listing = Listing.of(catalog)
+    site.cancel.raise_if_set()
     plans = plan_jobs(site, policy, catalog, listing, order, present)
+    site.cancel.raise_if_set()
     return plans, carry_out(site, catalog, listing, plans)
