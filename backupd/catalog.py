@@ -30,7 +30,7 @@ from backupd.layout import (
     source_folder,
 )
 from backupd.manifest import LIMIT_BYTES, Manifest, parse
-from backupd.stores import Entry, Store
+from backupd.stores import Entry, Refusal, Store
 
 RECORD_LIMIT_BYTES = 64 << 20
 
@@ -173,6 +173,12 @@ class Catalog:
     def archive_is_whole(self, manifest: Manifest) -> bool:
         """Whether the manifest's archive is in the store now, with the size it should have."""
         return self.store.size(manifest.archive.key) == manifest.archive.stored_bytes
+
+    def extend_locks(self, manifest: Manifest) -> Refusal | None:
+        """Lock what the manifest names as long as the manifest will be; why that is refused."""
+        keys = [manifest.archive.key, *([manifest.record.key] if manifest.record else [])]
+        refusals = (self.store.extend_lock(key) for key in keys)
+        return next((refusal for refusal in refusals if refusal is not None), None)
 
     def withdraw(self, backup: BackupKey) -> None:
         """Take back a manifest that must not stand. Raises StoreError when it cannot."""

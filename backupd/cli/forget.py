@@ -27,12 +27,20 @@ def forget(session: Session, ids: tuple[str, ...], *, yes: bool) -> None:
     from backupd.cli.prune_report import tell
     from backupd.errors import UsageError
     from backupd.layout import PINNED
+    from backupd.object_lock import locked_until
     from backupd.text import shown, size
     from backupd.verbs.remove import remove
 
     site = session.site
     site.catalog.require_ours(site.state.machine_id())
     found = _find(session, ids)
+    locked_for, now = session.store.locked_for, site.now()
+    for backup in found:
+        if until := locked_until(backup.taken_at, locked_for, now):
+            raise UsageError(
+                f"cannot forget {backup.id}: it is locked until {until:%F %T} UTC (the store's "
+                "object_lock), and its bytes stay until then; forget it after that"
+            )
     for backup in found:
         if PINNED in backup.states:
             raise UsageError(f"cannot forget {backup.id}: it is pinned; `backupd unpin` it first")

@@ -187,7 +187,14 @@ def _left(
     if plan.left_alone:
         return backups
     zone = ZoneInfo(policy.zone_of(job)) if job else session.zone
-    return forecast(backups, rules, zone, _moments(session, plan.job, until))
+    return forecast(
+        backups,
+        rules,
+        zone,
+        _moments(session, plan.job, until),
+        locked_for=session.store.locked_for,
+        until=until,
+    )
 
 
 def _moments(session: Session, job_name: str, until: datetime) -> list[datetime]:

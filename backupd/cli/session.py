@@ -120,7 +120,7 @@ class Session:
             from dataclasses import replace
 
             self.turns.allow(policy.parallel)
-            site = replace(site, reuse_max_age=policy.reuse_max_age, turns=self.turns)
+            site = replace(site, reuse_max_age=policy.reusable_for, turns=self.turns)
         return site
 
     @cached_property

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from backupd.policy.bucket_rules import ExpiresAfter, ObjectLock
 from backupd.policy.consistency import AS_IT_IS, Consistency, Hook
 from backupd.policy.docker import DockerSpec, TlsSpec
 from backupd.policy.drill import Drill, DrillSource, Trial
@@ -56,6 +57,7 @@ __all__ = [
     "DockerSpec",
     "Drill",
     "DrillSource",
+    "ExpiresAfter",
     "Hook",
     "ImageBundle",
     "ImageGlob",
@@ -67,6 +69,7 @@ __all__ = [
     "Method",
     "Metrics",
     "Notify",
+    "ObjectLock",
     "Ping",
     "Policy",
     "Prune",
@@ -163,6 +166,12 @@ class Policy(Section):
     def ping_of(self, job: Job) -> Ping | None:
         """What is asked for when a run of `job` starts and ends; None for nothing."""
         return job.ping or self.ping
+
+    @property
+    def reusable_for(self) -> timedelta:
+        """How old an archive may be and still serve a new backup, the bucket's rules heeded."""
+        expiry = self.store.expires_after
+        return min(self.reuse_max_age, expiry.reusable_for) if expiry else self.reuse_max_age
 
     def anomaly_of(self, job: Job) -> int | None:
         """How much smaller than usual is odd for `job`, in percent; None if nothing is."""

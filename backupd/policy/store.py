@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from backupd.policy.bucket_rules import ExpiresAfter, ObjectLock
 from backupd.policy.section import AbsolutePath, Section, SizeBytes, WholeNumber
 
 MIB = 1024**2
@@ -23,7 +24,7 @@ LARGEST_PART_BYTES = 5 * 1024 * MIB
 
 DEFAULT_STORE_URL = "file:///var/lib/backupd/store"
 _NO_SERVER = "is not the address of a server; write https://host or http://host:port"
-_UNREADABLE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+UNREADABLE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -108,7 +109,7 @@ def check_endpoint(endpoint: str) -> str:
 
 def check_storage_class(name: str) -> str:
     """`name`, unless backups there could not be read back at once. Raises ValueError."""
-    if name in _UNREADABLE_CLASSES:
+    if name in UNREADABLE_CLASSES:
         raise ValueError(
             "cannot be read back at once, so nothing there could be listed or restored; "
             "use GLACIER_IR or STANDARD_IA"
@@ -154,6 +155,10 @@ class StoreSpec(Section):
     """Bytes of one part of an upload (5MiB to 5GiB); without it, chosen by the archive's size."""
     uploads: WholeNumber = Field(default=3, ge=1, le=16)
     """Parts that are uploaded at the same time; each costs one part of memory."""
+    object_lock: ObjectLock | None = None
+    """Lock archives, records and manifests in the bucket; without it, nothing is locked."""
+    expires_after: ExpiresAfter | None = None
+    """What the bucket's own lifecycle rules remove; without it, nothing."""
     access_key: Secret | None = None
     """Access key; without it, the AWS chain: environment, ~/.aws, the instance's role."""
     secret_key: Secret | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One key that could not be deleted, and why."""
+    """One key that could not be deleted or locked, and why."""
 
     key: str
     cause: str
@@ -67,6 +67,16 @@ class Store(Protocol):
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """Write a small object whole, replacing what was there."""
+
+    @property
+    def locked_for(self) -> timedelta:
+        """How long a backup cannot be removed once it was taken; zero where nothing is locked."""
+
+    def extend_lock(self, key: str) -> Refusal | None:
+        """Lock an archive or record that is there at least as long as one that is written now.
+
+        None when it is, or where nothing is locked; else why it is not. A lock never gets shorter.
+        """
 
     def get_bytes(self, key: str, *, limit_bytes: int) -> bytes:
         """A small object whole. Raises `ObjectMissing`; `ObjectTooLarge` above the limit."""

@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import FileIO
 from pathlib import Path
 from secrets import token_hex
@@ -82,6 +82,15 @@ class DirectoryStore:
                 _write_all(file, data)
 
         self._write(key, copy, lambda partial, final: partial.replace(final))
+
+    @property
+    def locked_for(self) -> timedelta:
+        """See `Store.locked_for`: a directory locks nothing."""
+        return timedelta()
+
+    def extend_lock(self, key: str) -> Refusal | None:
+        """See `Store.extend_lock`: nothing to do."""
+        return None
 
     def get_bytes(self, key: str, *, limit_bytes: int) -> bytes:
         """See `Store.get_bytes`."""

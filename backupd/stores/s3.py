@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from backupd.stores.s3_client import ATTEMPTS, Connector, place_of
 from backupd.stores.s3_delete import Deleter
 from backupd.stores.s3_download import Download, length_of
 from backupd.stores.s3_errors import GONE, Place, code_of, status_of, translated
+from backupd.stores.s3_lock import Clock, Locks
 from backupd.stores.s3_probe import PROBE_FOLDER, probed_checksums, settled_checksums
 from backupd.stores.s3_upload import (
     HELD_LIMIT_BYTES,
@@ -50,9 +51,14 @@ class S3Store:
     """A bucket, or what lies below a prefix in one; safe to use from several threads."""
 
     def __init__(
-        self, spec: StoreSpec, *, attempts: int = ATTEMPTS, parts_limit: int | None = None
+        self,
+        spec: StoreSpec,
+        *,
+        attempts: int = ATTEMPTS,
+        parts_limit: int | None = None,
+        clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
-        """A store for `spec`; `attempts` counts the tries of each request.
+        """A store for `spec`; `attempts` counts the tries of each request, `clock` dates locks.
 
         Raises StoreError when `spec` cannot be used on this machine (no CA file, no AWS profile).
         """
@@ -62,6 +68,7 @@ class S3Store:
         self._connector = Connector(spec)
         self._client = self._connector.connect("when_required", attempts=attempts)
         self._place = place_of(self._client, spec.bucket)
+        self._locks = Locks(spec.object_lock, self._place, clock)
         self._deleter = Deleter(self._client, self._place)
         self._parts_limit = parts_limit or _parts_limit(self._place)
         self._writer: S3Client | None = None
@@ -79,12 +86,11 @@ class S3Store:
     def put(self, key: str, reader: Reader, *, estimate_bytes: int) -> int:
         """See `Store.put`: one request below the size of a part, else a multipart upload."""
         plan = self._plan(key, estimate_bytes)
-        extra = self._encryption()
-        if self._spec.storage_class:
-            extra["StorageClass"] = self._spec.storage_class
+        classed = {"StorageClass": self._spec.storage_class} if self._spec.storage_class else {}
         source = Source(reader, plan)
-        with self._translated("write", key):
-            upload(self._writing(), self._spec.bucket, self.full_key(key), source, extra)
+        with self._written(key) as extra:
+            where = self._spec.bucket, self.full_key(key)
+            upload(self._writing(), *where, source, extra | classed)
         stored_bytes = self.size(key)
         if stored_bytes is None:
             raise StoreError(
@@ -95,10 +101,18 @@ class S3Store:
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """See `Store.put_bytes`."""
-        with self._translated("write", key):
-            self._writing().put_object(
-                Bucket=self._spec.bucket, Key=self.full_key(key), Body=data, **self._encryption()
-            )
+        with self._written(key) as extra:
+            bucket, full_key = self._spec.bucket, self.full_key(key)
+            self._writing().put_object(Bucket=bucket, Key=full_key, Body=data, **extra)
+
+    @property
+    def locked_for(self) -> timedelta:
+        """See `Store.locked_for`."""
+        return self._locks.span
+
+    def extend_lock(self, key: str) -> Refusal | None:
+        """See `Store.extend_lock`."""
+        return self._locks.extend(self._client, key, self.full_key(key))
 
     def get_bytes(self, key: str, *, limit_bytes: int) -> bytes:
         """See `Store.get_bytes`."""
@@ -208,9 +222,14 @@ class S3Store:
                 self._writer = self._connector.connect(checksums, attempts=self._attempts)
             return self._writer
 
-    def _encryption(self) -> dict[str, Any]:
+    @contextmanager
+    def _written(self, key: str) -> Iterator[dict[str, Any]]:
+        """The arguments of an upload to `key`, whose errors are translated."""
         wanted = {"ServerSideEncryption": self._spec.sse, "SSEKMSKeyId": self._spec.sse_kms_key}
-        return {name: value for name, value in wanted.items() if value}
+        extra = {name: value for name, value in wanted.items() if value}
+        extra |= self._locks.headers(key)
+        with self._translated("write", key), self._locks.explained(extra, self.full_key(key)):
+            yield extra
 
     def _pages(self, prefix: str, first: dict[str, Any]) -> Iterator[Any]:
         """Every page of a listing. Raises StoreError rather than end before the listing does."""

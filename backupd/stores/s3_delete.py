@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from backupd.stores import Refusal
-from backupd.stores.s3_errors import GONE, Place, cause_of, code_of, status_of, translated
+from backupd.stores.s3_errors import (
+    CONCERNS_ALL,
+    GONE,
+    Place,
+    cause_of,
+    code_of,
+    status_of,
+    translated,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -21,10 +29,6 @@ if TYPE_CHECKING:
 BATCH_KEYS = 1000
 """The most that one DeleteObjects takes (Amazon S3 API reference)."""
 
-_CONCERNS_ALL = frozenset(
-    {"NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-    | {"RequestTimeTooSkewed", "PermanentRedirect", "AuthorizationHeaderMalformed"}
-)
 _CANNOT_MANY = frozenset({400, 405, 411, 501})
 """HTTP statuses of servers without DeleteObjects (Google Cloud Storage, some gateways)."""
 
@@ -51,7 +55,7 @@ class Deleter:
                     Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
                 )
             except ClientError as error:
-                if code_of(error) in _CONCERNS_ALL:
+                if code_of(error) in CONCERNS_ALL:
                     raise
                 if status_of(error) == 403:
                     return [Refusal(key, self._cause(error)) for key in keys]
@@ -70,7 +74,7 @@ class Deleter:
                 try:
                     self._client.delete_object(Bucket=self._place.bucket, Key=key)
                 except ClientError as error:
-                    if code_of(error) in _CONCERNS_ALL:
+                    if code_of(error) in CONCERNS_ALL:
                         raise
                     if code_of(error) not in GONE:
                         refused.append(Refusal(key, self._cause(error)))

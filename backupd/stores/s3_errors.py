@@ -41,6 +41,7 @@ _ACTIONS = {
     "HeadBucket": "s3:ListBucket",
     "DeleteObject": "s3:DeleteObject",
     "DeleteObjects": "s3:DeleteObject",
+    "PutObjectRetention": "s3:PutObjectRetention",
 }
 """What must be granted for a request (AWS service authorization reference, "Amazon S3")."""
 
@@ -112,6 +113,12 @@ _MISSING_CODES = frozenset(code for code, cause in _CAUSES.items() if cause == _
 
 GONE = _MISSING_CODES | {"NoSuchUpload"}
 """What servers answer when there is nothing (any more) to delete or abort."""
+
+CONCERNS_ALL = frozenset(
+    {"NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+    | {"RequestTimeTooSkewed", "PermanentRedirect", "AuthorizationHeaderMalformed"}
+)
+"""What is no refusal of one key, but of everything."""
 
 
 def code_of(error: boto.ClientError) -> str:

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from backupd import __version__
 from backupd.anomaly import shrinkage
-from backupd.errors import BackupdError
-from backupd.layout import SUSPECT, BackupKey, backup_key, record_key
+from backupd.errors import BackupdError, StoreError
+from backupd.layout import DAMAGED, SUSPECT, BackupKey, backup_key, record_key
 from backupd.manifest import Archive, EngineFacts, Manifest, Record
 from backupd.site import Site
 from backupd.sources import Survey
@@ -89,6 +89,7 @@ def reuse(
 ) -> Manifest | None:
     """A committed manifest that names an archive already there; None when none will do.
 
+    What it names is first locked as long as the manifest; where that is refused none will do.
     Looked at again after the manifest was written: an archive that a prune took away in between
     takes the manifest with it, and the caller uploads anew.
     """
@@ -110,11 +111,27 @@ def reuse(
         with site.state.lock_archives(site.host, "back up", site.cancel):
             if not site.catalog.archive_is_whole(manifest):
                 continue
+            # Before the manifest: a backup whose archive may go before it must never be listed.
+            if refusal := site.catalog.extend_locks(manifest):
+                draft.warnings.append(
+                    f"uploaded anew although it is unchanged: the lock of {refusal.key} could not "
+                    f"be extended: {refusal.cause}"
+                )
+                return None
             backup = draft.commit(manifest)
             if site.catalog.archive_is_whole(manifest):
                 return manifest
-            site.catalog.withdraw(backup)
+            _take_back(site, draft, backup)
     return None
+
+
+def _take_back(site: Site, draft: Draft, backup: BackupKey) -> None:
+    """Let a manifest without archive go; where it may not be deleted, say beside it what it is."""
+    try:
+        site.catalog.withdraw(backup)
+    except StoreError as error:
+        site.store.put_bytes(backup.state_key(DAMAGED), b"")
+        draft.warnings.append(f"{error}; it has no archive and is marked as damaged")
 
 
 def _content(manifest: Manifest) -> str | None:

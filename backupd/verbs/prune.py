@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from backupd.catalog import Catalog
 from backupd.errors import DamagedBackup, NotFound
 from backupd.grouping import group_key
 from backupd.layout import DAMAGED, PINNED, BackupKey, Kind, is_hashed, name_of, segment
+from backupd.object_lock import locked_until
 from backupd.policy import (
     ContainerGlob,
     ContainerLabel,
@@ -102,6 +103,8 @@ class Terms:
     """Whether the job still answers for the source of this backup."""
     gone_since: Callable[[Source], datetime | None] = lambda _: None
     """Since when the source is missing on the engine; None while it is there or nobody knows."""
+    locked_for: timedelta = timedelta()
+    """How long the store keeps what is written from being removed."""
     failed: Collection[Source] = ()
     """Sources whose backup just failed: nothing of theirs goes."""
 
@@ -160,7 +163,18 @@ def _verdicts(
         Considered(backup, good=backup.archive_id in sound, held=sheltered.get(backup.key))
         for backup in members
     ]
-    return decide(considered, terms.rules, terms.zone, gone_since=gone_since, now=terms.now)
+    verdicts = decide(considered, terms.rules, terms.zone, gone_since=gone_since, now=terms.now)
+    return [_waiting(verdict, terms) for verdict in verdicts]
+
+
+def _waiting(verdict: Verdict[Considered], terms: Terms) -> Verdict[Considered]:
+    """The verdict; of a backup that may go, and is still locked, that it waits for that."""
+    until = locked_until(verdict.backup.taken_at, terms.locked_for, terms.now)
+    if verdict.keep or until is None:
+        return verdict
+    reason = f"locked until {until.astimezone(terms.zone):%Y-%m-%d %H:%M}"
+    reasons, rules = (*verdict.reasons, reason), (*verdict.rules, "locked")
+    return replace(verdict, keep=True, reasons=reasons, rules=rules)
 
 
 def _lasting(members: Sequence[BackupKey], terms: Terms) -> list[BackupKey]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from backupd.catalog import Catalog, StoredArchive
@@ -60,11 +60,14 @@ class Listing:
         freed -= {backup.archive_id for backup in self._every() if backup not in gone}
         return sum(one.size_bytes for one in self.stored if one.archive_id in freed)
 
-    def may_have_forgotten(self, before: datetime) -> bool:
-        """Whether there may be something older than that which belongs to no backup."""
+    def may_have_forgotten(self, before: datetime, locked_for: timedelta) -> bool:
+        """Whether there may be something older than that which belongs to no backup.
+
+        What may still be locked does not count.
+        """
         named = {backup.archive_id for backup in self._every()}
         orphans = (one for one in self.stored if one.archive_id not in named)
-        return self.has_strays or any(one.made_at < before for one in orphans)
+        return self.has_strays or any(one.made_at < before - locked_for for one in orphans)
 
     def _every(self) -> Iterable[BackupKey]:
         return (backup for backups in self.backups.values() for backup in backups)
@@ -95,7 +98,13 @@ def plan_jobs(
         job = policy.jobs.get(name)
         if order.rules is not None:
             zone = ZoneInfo(policy.zone_of(job) if job else policy.timezone)
-            terms = Terms(order.rules, zone, order.now, policy.prune_limit)
+            terms = Terms(
+                order.rules,
+                zone,
+                order.now,
+                policy.prune_limit,
+                locked_for=catalog.store.locked_for,
+            )
         elif job is None:
             terms = _unnamed(policy, order.now)
         else:
@@ -152,6 +161,7 @@ def _terms(
         policy.prune_limit,
         is_covered=covering(job, catalog),
         gone_since=absent.get,
+        locked_for=catalog.store.locked_for,
         failed={as_listed(*source) for source in order.failed.get(name, ())},
     )
 
@@ -177,7 +187,7 @@ def carry_out(
         return remove(site, catalog, going, "prune") if going else Removal()
     before = forgotten_before(site)
     removal = Removal()
-    if going or listing.may_have_forgotten(before):
+    if going or listing.may_have_forgotten(before, catalog.store.locked_for):
         removal = remove(site, catalog, going, "prune", orphans_before=before)
     return merged(removal, drop_uploads(site, catalog, before))
 

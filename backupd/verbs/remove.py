@@ -88,7 +88,9 @@ def remove(
         before = catalog.contents(*hosts)
         # Who is at work is asked before the last look at the manifests: one that ends its work
         # meanwhile has committed what it worked on.
-        forgotten = _forgotten(site, stored, before, orphans_before)
+        # Nobody names them, and they may be locked all the same, from when they were written.
+        unlocked = orphans_before and orphans_before - catalog.store.locked_for
+        forgotten = _forgotten(site, stored, before, unlocked)
         going = _still_to_go(site, before, backups, done)
         refused = catalog.store.delete(backup.key for backup in going)
         left = catalog.contents(*hosts)

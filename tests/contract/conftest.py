@@ -17,6 +17,7 @@ from tests.servers.certificates import Certificates, make_certificates
 from tests.servers.seaweedfs import FULL, Identity, SeaweedFS
 
 BUCKET = "contract"
+LOCKING_BUCKET = "contract-locking"
 PART_BYTES = 5 << 20
 _numbers = count(1)
 
@@ -37,6 +38,13 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     with SeaweedFS(tmp_path_factory.mktemp("seaweed")) as server:
         server.make_bucket(BUCKET)
         yield server
+
+
+@pytest.fixture(scope="session")
+def locking(seaweed: SeaweedFS) -> SeaweedFS:
+    """The same server, with a bucket that can lock beside the other."""
+    seaweed.make_bucket(LOCKING_BUCKET, locks=True)
+    return seaweed
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from backupd.stores import ClosableReader, Entry, Reader, Refusal, Store
 
@@ -42,6 +42,14 @@ class Watched:
     def put_bytes(self, key: str, data: bytes) -> None:
         self._before(Call("put_bytes", key))
         self._store.put_bytes(key, data)
+
+    @property
+    def locked_for(self) -> timedelta:
+        return self._store.locked_for
+
+    def extend_lock(self, key: str) -> Refusal | None:
+        self._before(Call("extend_lock", key))
+        return self._store.extend_lock(key)
 
     def get_bytes(self, key: str, *, limit_bytes: int) -> bytes:
         self._before(Call("get_bytes", key))

@@ -6,6 +6,8 @@ servers named there.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import ssl
 from collections.abc import Callable, Iterator
@@ -41,6 +43,8 @@ class Oddity(Enum):
     """A GET always gives the whole object."""
     REPLACES_WHEN_CUT = auto()
     """Someone writes a new object under the key as soon as a GET was cut."""
+    LOCKS_NEED_CHECKSUM = auto()
+    """What is written with a lock wants a checksum or Content-MD5, each part too: Amazon."""
     ONE_PAGE = auto()
     """The first page of a listing holds everything: JuiceFS."""
     IGNORES_START = auto()
@@ -65,6 +69,7 @@ class OddS3:
         self.oddities = frozenset(oddities)
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
+        self.locked_uploads: set[str] = set()
         self.requests: list[str] = []
         self.acknowledged_bytes = 0
         self.part_sizes: dict[int, int] = {}
@@ -140,12 +145,25 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._refuse(411, "MissingContentLength")
             if Oddity.STORES_TRAILERS not in self.odds:
                 body = b"".join(_unchunked(body))
+        if Oddity.LOCKS_NEED_CHECKSUM in self.odds and self._is_locked() and not self._sealed(body):
+            return self._refuse(400, "InvalidRequest")
         if "partNumber" in self.query:
             return self._put_part(body)
         with self.odd.lock:
             kept = body[:-1] if Oddity.SHRINKS in self.odds else body
             self.odd.objects[self.key] = kept
         return self._answer(200, headers={"ETag": '"put"'})
+
+    def _is_locked(self) -> bool:
+        upload = self.query.get("uploadId")
+        return _LOCK in self.headers or upload in self.odd.locked_uploads
+
+    def _sealed(self, body: bytes) -> bool:
+        """Whether the request says what its body must be; a Content-MD5 must fit."""
+        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        names = {name.lower() for name in self.headers}
+        is_summed = any(name.startswith("x-amz-checksum-") for name in names)
+        return is_summed or "x-amz-trailer" in names or self.headers.get("Content-MD5") == digest
 
     def _put_part(self, body: bytes) -> None:
         if Oddity.REFUSES_PARTS in self.odds:
@@ -166,6 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             if "uploads" in self.query:
                 upload_id = f"upload-{len(self.odd.uploads) + 1}"
                 self.odd.uploads[upload_id] = {}
+                self.odd.locked_uploads |= {upload_id} if _LOCK in self.headers else set()
                 result = "InitiateMultipartUploadResult"
                 return self._xml(f"<{result}><UploadId>{upload_id}</UploadId></{result}>")
             parts = self.odd.uploads.pop(self.query["uploadId"])
@@ -289,6 +308,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[:cut_bytes])
 
 
+_LOCK = "x-amz-object-lock-mode"
 _SHOWN = frozenset({"delete", "uploads", "uploadId", "partNumber", "list-type"})
 
 

@@ -57,11 +57,17 @@ class Identity:
 FULL = Identity("full", "full-access-key", "full-secret-key-5gQ2")
 READ_ONLY = Identity("reader", "reader-access-key", "reader-secret-key-8hW4")
 NO_DELETE = Identity("keeper", "keeper-access-key", "keeper-secret-key-3kT6")
+LOCKER = Identity("locker", "locker-access-key", "locker-secret-key-7dR9")
+"""May write with a retention and extend one; may neither delete, nor end or pass over one."""
 
 _ACTIONS = {
     FULL: ["Admin", "Read", "Write", "List", "Tagging"],
     READ_ONLY: ["Read", "List"],
     NO_DELETE: ["Read", "Write", "List", "Tagging"],
+    LOCKER: [
+        *("Read", "Write", "List", "PutObjectRetention", "GetObjectRetention"),
+        "GetBucketObjectLockConfiguration",
+    ],
 }
 
 
@@ -128,14 +134,18 @@ class SeaweedFS:
         if self._given is None and self._directory != Path():
             shutil.rmtree(self._directory, ignore_errors=True)
 
-    def make_bucket(self, name: str) -> None:
-        """A new bucket, in which `NO_DELETE` may write and must not delete."""
+    def make_bucket(self, name: str, *, locks: bool = False) -> None:
+        """A new bucket, in which `NO_DELETE` and `LOCKER` may write and must not delete.
+
+        With `locks` it has object lock, and so versions.
+        """
         client = self.client()
-        client.create_bucket(Bucket=name)
+        client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locks)
+        users = [f"arn:aws:iam::000000000000:user/{each.name}" for each in (NO_DELETE, LOCKER)]
         refusal = {
             "Effect": "Deny",
-            "Principal": {"AWS": f"arn:aws:iam::000000000000:user/{NO_DELETE.name}"},
-            "Action": ["s3:DeleteObject"],
+            "Principal": {"AWS": users},
+            "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
             "Resource": [f"arn:aws:s3:::{name}/*"],
         }
         policy = {"Version": "2012-10-17", "Statement": [refusal]}

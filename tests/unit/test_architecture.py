@@ -16,6 +16,7 @@ LAYERS = (
     {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration"}
     | {"retention", "timeline", "grouping", "prune_guard", "forecast", "proof", "anomaly"}
     | {"stop_order", "timetable", "run_record", "drill_plan", "shortage"}
+    | {"object_lock", "bucket_facts"}
     | {"container_body", "container_plan", "container_networks", "container_rights"},
     # Bytes: pure too, but streaming.
     {"tar", "tar_header", "tar_move", "image_tar", "engine_words"}

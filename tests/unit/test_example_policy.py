@@ -24,6 +24,7 @@ from backupd.policy import (
     DockerSpec,
     Drill,
     DrillSource,
+    ExpiresAfter,
     Hook,
     ImageBundle,
     ImageGlob,
@@ -33,6 +34,7 @@ from backupd.policy import (
     Job,
     Metrics,
     Notify,
+    ObjectLock,
     Ping,
     Policy,
     Prune,
@@ -76,6 +78,8 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     Verify,
     Drill,
     DrillSource,
+    ObjectLock,
+    ExpiresAfter,
 )
 ENTRY = re.compile(r"( *)# ((?:- |[a-z_]+:(?: |$)).*)")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from pydantic import ValidationError
 
-from backupd.policy import StoreSpec
+from backupd.policy import Policy, StoreSpec
 
 
 def words_of(error: pytest.ExceptionInfo[ValidationError]) -> str:
@@ -179,3 +181,71 @@ def test_a_part_cannot_have_any_other_size(written: object) -> None:
 def test_uploads_in_parallel_are_a_whole_number_from_1_to_16(uploads: object) -> None:
     with pytest.raises(ValidationError):
         StoreSpec.model_validate({"url": "s3://my-backups", "uploads": uploads})
+
+
+LOCK = {"mode": "governance", "days": 30}
+
+
+def bucket_with(**section: object) -> StoreSpec:
+    return StoreSpec.model_validate({"url": "s3://my-backups", **section})
+
+
+def test_a_lock_has_a_mode_and_days() -> None:
+    lock = bucket_with(object_lock=LOCK).object_lock
+
+    assert lock is not None
+    assert ("governance", timedelta(days=30)) == (lock.mode, lock.span)
+
+
+@pytest.mark.parametrize(
+    ("lock", "words"),
+    [
+        ({**LOCK, "days": 0}, "greater than or equal to 1"),
+        ({**LOCK, "days": 3651}, "less than or equal to 3650"),
+        ({**LOCK, "days": "30d"}, "valid integer"),
+        ({**LOCK, "mode": "strict"}, "'governance' or 'compliance'"),
+        ({"mode": "governance"}, "Field required"),
+    ],
+)
+def test_a_lock_that_says_not_how_long_or_how_is_refused(lock: object, words: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        bucket_with(object_lock=lock)
+
+    assert words in words_of(error)
+
+
+@pytest.mark.parametrize(
+    "section", [{"object_lock": LOCK}, {"expires_after": {"backups": "30d", "archives": "40d"}}]
+)
+def test_a_directory_neither_locks_nor_expires(section: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="only for a bucket"):
+        StoreSpec.model_validate({"url": "file:///srv/backups", **section})
+
+
+@pytest.mark.parametrize(
+    ("expiry", "words"),
+    [
+        ({"backups": "30d", "archives": "30d"}, "write archives: 33d or more"),
+        ({"backups": "30d", "archives": "32d"}, "write archives: 33d or more"),
+        ({"backups": "36h", "archives": "32d"}, "whole days"),
+        ({"backups": "0", "archives": "32d"}, "longer than nothing"),
+        ({"backups": "30d"}, "Field required"),
+    ],
+)
+def test_an_expiry_that_would_leave_manifests_without_archives_is_refused(
+    expiry: object, words: str
+) -> None:
+    with pytest.raises(ValidationError) as error:
+        bucket_with(expires_after=expiry)
+
+    assert words in words_of(error)
+
+
+@pytest.mark.parametrize(("archives", "days"), [("33d", 0), ("40d", 7), ("1000d", 30)])
+def test_an_archive_is_reused_only_while_it_outlives_the_new_manifest(
+    archives: str, days: int
+) -> None:
+    store = {"url": "s3://my-backups", "expires_after": {"backups": "30d", "archives": archives}}
+    policy = Policy.model_validate({"store": store, "jobs": {"nightly": {"images": ["app:1"]}}})
+
+    assert timedelta(days=days) == policy.reusable_for

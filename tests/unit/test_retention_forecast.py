@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
 
-from backupd.forecast import Planned, forecast
+from backupd.forecast import Planned, forecast, let_go
 from backupd.retention import Rules, decide
 from backupd.timeline import Candidate
 from tests.unit.retention_cases import UTC_ZONE, Backup, groups, moments, some_rules, zones
@@ -86,3 +86,31 @@ def test_a_forecast_is_what_pruning_after_each_backup_leaves(
         expected = pruned([*expected, Planned(moment)])
 
     assert expected == forecast(backups, rules, zone, set(coming))
+
+
+def test_what_is_locked_on_the_last_day_is_left_too() -> None:
+    backups = [Backup(START - DAY * place) for place in range(9)]
+    coming = [START + DAY, START + 2 * DAY]
+
+    actual = forecast(backups, Rules(keep_last=1), UTC_ZONE, coming, locked_for=4 * DAY)
+
+    assert ["06-03", "06-02", "06-01", "05-31"] == days(actual)
+
+
+def test_a_lock_that_is_over_by_then_leaves_nothing_more() -> None:
+    backups = [Backup(START - DAY * place) for place in range(3)]
+
+    actual = forecast(
+        backups, Rules(keep_last=1), UTC_ZONE, [], locked_for=DAY, until=START + 9 * DAY
+    )
+
+    assert ["06-01"] == days(actual)
+
+
+def test_what_rules_let_go_of_a_schedule_is_counted() -> None:
+    moments = [START + DAY * place for place in range(30)]
+
+    assert (23, 0) == (
+        let_go(Rules(keep_daily=7), UTC_ZONE, moments),
+        let_go(Rules(keep_daily=30), UTC_ZONE, moments),
+    )
