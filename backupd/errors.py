@@ -2,7 +2,8 @@
 
     BackupdError
     ├── UsageError          what the person typed cannot be done
-    │   └── PolicyError     the policy file is wrong: all of its problems at once
+    │   ├── PolicyError     the policy file is wrong: all of its problems at once
+    │   └── NoKey           what is encrypted, and no identity that was given opens it
     ├── EngineError         the Docker engine refused, failed or went away
     │   ├── EngineUnreachable   nothing answers where the engine should be
     │   └── EngineStalled       it answered, then fell silent
@@ -58,6 +59,11 @@ class PolicyError(UsageError):
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class NoKey(UsageError):
+    """An encrypted backup, and none of the identities that were given opens it; nothing is known
+    of what is inside."""
 
 
 class EngineError(BackupdError):

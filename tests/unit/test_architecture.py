@@ -14,13 +14,14 @@ PACKAGE = Path(__file__).parents[2] / "backupd"
 LAYERS = (
     # Pure: values and decisions.
     {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration"}
+    | {"age_keys"}
     | {"retention", "timeline", "grouping", "prune_guard", "forecast", "proof", "anomaly"}
     | {"stop_order", "timetable", "run_record", "drill_plan", "shortage"}
     | {"object_lock", "bucket_facts"}
     | {"container_body", "container_plan", "container_networks", "container_rights"},
     # Bytes: pure too, but streaming.
     {"tar", "tar_header", "tar_move", "image_tar", "engine_words"}
-    | {"codec", "zstd_frames", "stream"},
+    | {"codec", "zstd_frames", "stream", "age"},
     # Edges: each wraps one outside thing.
     {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"}
     | {"journal_file", "half_imports", "late_import"}
@@ -37,6 +38,7 @@ ONLY_IMPORTER = {
     "s3transfer": {"stores"},
     "yaml": {"config"},
     "cronsim": {"schedule.py"},
+    "pyrage": {"age.py", "age_keys.py"},
     "zstandard": {"codec.py", "zstd_frames.py"},
     "apprise": {"telling"},
     "apscheduler": {"daemon"},
