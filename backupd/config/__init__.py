@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from backupd.age_keys import is_private
 from backupd.config.document import Document, Finding, Spot, read
 from backupd.config.file import read_file
 from backupd.config.references import (
@@ -122,11 +123,27 @@ def _validate(document: Document, found: list[Finding]) -> tuple[Policy | None, 
         for key in [key for key in root.children if str(key).startswith(EXTENSION_PREFIX)]:
             del root.children[key]
     try:
-        return Policy.model_validate(root.plain()), []
+        policy = Policy.model_validate(root.plain())
+        return policy, list(_in_the_clear(policy, root))
     except ValidationError as error:
         # Not chained anywhere: pydantic's error holds the values, secrets among them.
         more = list(findings(error, root))
     return None, [one for one in more if not _is_known(one.at, found)]
+
+
+def _in_the_clear(policy: Policy, root: Spot) -> Iterator[Finding]:
+    """The jobs that the policy's own `require_encryption` refuses."""
+    jobs = root.children["jobs"].children
+    for name in policy.unencrypted_jobs():
+        spot, at = jobs[name], ["jobs", name]
+        if "encryption" in spot.children:
+            spot, at = spot.children["encryption"], [*at, "encryption"]
+        yield Finding(
+            spot.line,
+            tuple(at),
+            "would store in the clear, which 'require_encryption: true' refuses; name recipients "
+            "under 'encryption' of the job or of 'defaults'",
+        )
 
 
 def _is_known(at: tuple[str | int, ...], found: list[Finding]) -> bool:
@@ -145,6 +162,7 @@ def _path_text(at: tuple[str | int, ...]) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
+            step = "…" if is_private(step) else step
             plain = re.fullmatch(r"[A-Za-z0-9_-]+", step)
             text += f".{step}" if plain else f".{step!r}"
     return text.removeprefix(".")

@@ -60,6 +60,22 @@ def resolve(text: str, *, environ: Mapping[str, str], secret: bool) -> str:
     return value.removesuffix("\n").removesuffix("\r")
 
 
+def read_secret(text: str, *, environ: Mapping[str, str]) -> bytes:
+    """What the reference `text`, or the file of this path, holds; it need not be text.
+
+    A file that everyone may read is refused. Raises BadReferenceError.
+    """
+    match = _REFERENCE.fullmatch(text)
+    if match is None or not match[2]:
+        return _read_bytes(Path(text), secret=True)
+    source, name = match[1], match[2]
+    if source == "env":
+        return _from_environment(name, environ).encode("utf-8", "surrogateescape")
+    if source == "credential":
+        return _read_bytes(_credential_path(name, environ), secret=False)
+    return _read_bytes(Path(name), secret=True)
+
+
 def _from_environment(name: str, environ: Mapping[str, str]) -> str:
     value = environ.get(name)
     if value is None:
@@ -83,6 +99,15 @@ def _credential_path(name: str, environ: Mapping[str, str]) -> Path:
 
 
 def _read(path: Path, *, secret: bool) -> str:
+    content = _read_bytes(path, secret=secret)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        # Not chained: the error would carry the file's bytes.
+        raise BadReferenceError("names a file that is not text in UTF-8") from None
+
+
+def _read_bytes(path: Path, *, secret: bool) -> bytes:
     try:
         content, mode = read_file(path, largest_bytes=_LARGEST_BYTES)
     except (OSError, ValueError) as error:
@@ -95,14 +120,9 @@ def _read(path: Path, *, secret: bool) -> str:
         )
     if len(content) > _LARGEST_BYTES:
         raise BadReferenceError("names a file of more than 64 KiB")
-    try:
-        value = content.decode("utf-8")
-    except UnicodeDecodeError:
-        # Not chained: the error would carry the file's bytes.
-        raise BadReferenceError("names a file that is not text in UTF-8") from None
-    if not value.strip():
+    if not content.strip():
         raise BadReferenceError("names a file that is empty")
-    return value
+    return content
 
 
 def _why_unreadable(error: OSError | ValueError) -> str:

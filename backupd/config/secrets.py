@@ -13,18 +13,27 @@ SECRET_KEYS = frozenset(
 """Secret wherever they stand: people write them beside the place where they belong, too."""
 
 _JOB = "*"
-_ADDRESSES = (("notify", "urls"), ("ping",), ("jobs", _JOB, "ping"))
-"""Addresses of services, which carry tokens. Only here, since a job may be called 'ping'."""
+_PLACES = (("identity",), ("notify", "urls"), ("ping",), ("jobs", _JOB, "ping"))
+"""A private key, and addresses of services, which carry tokens. Only here, since a job may be
+called 'ping'."""
+
+_MISTAKABLE = (("defaults", "encryption"), ("jobs", _JOB, "encryption"))
+"""Where public keys stand, and where people put the private one by mistake."""
 
 
 def is_secret(at: tuple[str | int, ...]) -> bool:
     """Whether the value that the path `at` leads to must never be shown."""
-    return not SECRET_KEYS.isdisjoint(at) or any(_begins(at, place) for place in _ADDRESSES)
+    return not SECRET_KEYS.isdisjoint(at) or any(_begins(at, place) for place in _PLACES)
+
+
+def may_be_shown(at: tuple[str | int, ...]) -> bool:
+    """Whether a problem with the value that `at` leads to may repeat it."""
+    return not is_secret(at) and not any(_begins(at, place) for place in _MISTAKABLE)
 
 
 def is_one_secret(at: tuple[str | int, ...]) -> bool:
     """Whether the path `at` leads to a secret that is a text, and never a list or mapping."""
-    may_have_parts = any(_begins(at, place) and len(at) == len(place) for place in _ADDRESSES)
+    may_have_parts = any(_begins(at, place) and len(at) == len(place) for place in _PLACES)
     return is_secret(at) and not may_have_parts
 
 

@@ -17,7 +17,7 @@ _UNSAFE_STARTS = "*@%`&!|>"
 _UNSAFE_INSIDE = re.compile(r"[\[{,]\s*([*@%`!][^\],}]*)|:\s+([*@%`!][^\],}]*)")
 _STARTS_AN_ENTRY = re.compile(r"\s*(?:-\s|[^\s#]+\s*:\s)")
 """Any other line goes on with what an earlier one began, which may be a secret."""
-_MAYBE_SECRET = re.compile(r"secret|key|token|passw|ping|://", re.IGNORECASE)
+_MAYBE_SECRET = re.compile(r"secret|key|token|passw|ping|identity|recipient|://", re.IGNORECASE)
 """Addresses carry tokens, and those of services are whole secrets."""
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from backupd.config.document import Finding, Spot, Unquoted
 from backupd.config.references import is_reference
-from backupd.config.secrets import is_secret
+from backupd.config.secrets import may_be_shown
 from backupd.policy.schema import schema
 
 
@@ -30,7 +30,7 @@ class _Place:
 
     @property
     def secret(self) -> bool:
-        return is_secret(self.at)
+        return not may_be_shown(self.at)
 
     @property
     def shown(self) -> str:

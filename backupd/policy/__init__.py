@@ -17,10 +17,11 @@ from backupd.policy.bucket_rules import ExpiresAfter, ObjectLock
 from backupd.policy.consistency import AS_IT_IS, Consistency, Hook
 from backupd.policy.docker import DockerSpec, TlsSpec
 from backupd.policy.drill import Drill, DrillSource, Trial
+from backupd.policy.encryption import Encryption, Identity
 from backupd.policy.job import LONGEST_TIMEOUT, ORPHAN_GRACE, Compression, Job, Method
 from backupd.policy.prune import Percent, Prune, PruneWhen
 from backupd.policy.retention import Retention
-from backupd.policy.section import AbsolutePath, Section, TimeSpan, WholeNumber, check_filled
+from backupd.policy.section import AbsolutePath, Flag, Section, TimeSpan, WholeNumber, check_filled
 from backupd.policy.selectors import (
     ContainerContents,
     ContainerGlob,
@@ -57,6 +58,7 @@ __all__ = [
     "DockerSpec",
     "Drill",
     "DrillSource",
+    "Encryption",
     "ExpiresAfter",
     "Hook",
     "ImageBundle",
@@ -103,6 +105,8 @@ class Defaults(Section):
     anomaly: Percent | None = None
     """By how much, in percent, a backup may be smaller than is usual for its source before it is
     flagged and pruning of the source waits; without it, nothing is odd."""
+    encryption: Encryption | None = None
+    """For whom archives and records are encrypted; without it, they are not."""
 
 
 class Policy(Section):
@@ -124,6 +128,11 @@ class Policy(Section):
         default=timedelta(days=30), json_schema_extra={"default": "30d"}
     )
     """How old an archive of an unchanged image may be and still serve a new backup; 0 for never."""
+    require_encryption: Flag = False
+    """Whether a policy with a job that would store in the clear is refused."""
+    identity: Identity | None = None
+    """Private key, as a reference, with which verify and drill open encrypted backups by
+    themselves; without it, they cannot."""
     defaults: Defaults = Defaults()
     """What holds for every job that does not say otherwise."""
     prune: PruneWhen = Prune()
@@ -176,6 +185,17 @@ class Policy(Section):
     def anomaly_of(self, job: Job) -> int | None:
         """How much smaller than usual is odd for `job`, in percent; None if nothing is."""
         return self.defaults.anomaly if job.anomaly is None else job.anomaly
+
+    def recipients_of(self, job: Job) -> frozenset[str]:
+        """For whom `job` encrypts what it stores; empty for nobody: it stores in the clear."""
+        chosen = job.encryption or self.defaults.encryption
+        return frozenset(chosen.recipients if chosen else ())
+
+    def unencrypted_jobs(self) -> list[str]:
+        """The jobs that store in the clear although `require_encryption` forbids it."""
+        if not self.require_encryption:
+            return []
+        return [name for name, job in self.jobs.items() if not self.recipients_of(job)]
 
     def retention_of(self, job: Job) -> Retention | None:
         """Which backups of `job` stay; None if all."""

@@ -17,6 +17,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from backupd.policy import reference as names
+from backupd.policy.encryption import Encryption
 from backupd.policy.prune import Percent
 from backupd.policy.retention import Retention
 from backupd.policy.section import Flag, PositiveSpan, Schedule, Section, TimeSpan, WholeNumber
@@ -131,6 +132,9 @@ class Job(Section):
     flagged and pruning of the source waits; without it, that of 'defaults'."""
     compression: Compression | None = None
     """Compression of this job's archives; without it, the policy's."""
+    encryption: Encryption | None = None
+    """For whom this job's archives and records are encrypted, or none; without it, as in
+    'defaults'."""
     ping: PingUrls | None = None
     """Addresses asked for when a run of this job starts and ends; without it, the policy's."""
     timeout: Annotated[PositiveSpan, AfterValidator(check_timeout)] = Field(

@@ -24,6 +24,7 @@ from backupd.policy import (
     DockerSpec,
     Drill,
     DrillSource,
+    Encryption,
     ExpiresAfter,
     Hook,
     ImageBundle,
@@ -78,6 +79,7 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     Verify,
     Drill,
     DrillSource,
+    Encryption,
     ObjectLock,
     ExpiresAfter,
 )
