@@ -33,6 +33,8 @@ from backupd.manifest import LIMIT_BYTES, Manifest, parse
 from backupd.stores import Entry, Refusal, Store
 
 RECORD_LIMIT_BYTES = 64 << 20
+CONTENT_DIGITS = 10
+"""So many digits of a fingerprint tell the content, also of an encrypted archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,18 @@ class HostFacts:
     """The host whose manifests name this one's archives; then nobody writes here any more."""
 
 
-def fingerprint(content: str | None, compression: str) -> str:
-    """Sixteen hex digits: equal for archives that would hold the same, random for the unknown."""
+def fingerprint(content: str | None, compression: str, recipients: Collection[str] = ()) -> str:
+    """Sixteen hex digits: equal for archives that would hold the same, random for the unknown.
+
+    With recipients, six of them are theirs: an archive for others is another one.
+    """
     if content is None:
         return secrets.token_hex(8)
-    return hashlib.sha256(f"{content}\n{compression}".encode()).hexdigest()[:16]
+    mark = hashlib.sha256(f"{content}\n{compression}".encode()).hexdigest()[:16]
+    if not recipients:
+        return mark
+    whose = hashlib.sha256("\n".join(sorted(recipients)).encode()).hexdigest()
+    return mark[:CONTENT_DIGITS] + whose[: 16 - CONTENT_DIGITS]
 
 
 def new_archive_id(mark: str) -> str:
@@ -141,7 +150,7 @@ class Catalog:
         return parse(data, backup)
 
     def record(self, manifest: Manifest) -> bytes | None:
-        """The record of inspect, whole and unchanged; None where the backup has none.
+        """The record of inspect as it is stored, whole and unchanged; None where there is none.
 
         Raises DamagedBackup.
         """

@@ -2,8 +2,8 @@
 
     <host>/backups/<job>/<kind>/<name>/<taken at>.<archive id>.<size>.json   manifest: commits
     <host>/backups/<job>/<kind>/<name>/<taken at>.<archive id>.<state>       zero-byte sibling
-    <host>/archives/<kind>/<name>/<archive id>.tar[.zst|.gz]                 archive
-    <host>/archives/<kind>/<name>/<archive id>.record.json                   record of inspect
+    <host>/archives/<kind>/<name>/<archive id>.tar[.zst|.gz][.age]           archive
+    <host>/archives/<kind>/<name>/<archive id>.record.json[.age]             record of inspect
     <host>/host.json                                                         who writes here
     <host>/status.json                                                       its daemon's heartbeat
 
@@ -49,10 +49,11 @@ class Kind(StrEnum):
 PINNED, DAMAGED, SUSPECT = "pinned", "damaged", "suspect"
 """States of a backup: a person keeps it; it failed a check; it is oddly small for its source."""
 
-CHECKED, VERIFIED, DRILLED = "checked", "verified", "drilled"
-"""How a backup was proven: its objects are there; every byte of it was read; it was restored."""
+CHECKED, SEALED, VERIFIED, DRILLED = "checked", "sealed", "verified", "drilled"
+"""How a backup was proven: its objects are there; every stored byte was read, but without a key not
+what is inside; every byte of it was read; it was restored."""
 
-PROOFS = (CHECKED, VERIFIED, DRILLED)
+PROOFS = (CHECKED, SEALED, VERIFIED, DRILLED)
 
 _HASHED = re.compile(r"[A-Za-z0-9_%.-]{1,120}~[0-9a-f]{40}")
 _KINDS = frozenset(str(kind) for kind in Kind)
@@ -175,13 +176,13 @@ def archives_folder(host: str) -> str:
 
 
 def archive_key(host: str, kind: Kind, name: str, archive_id: str, suffix: str) -> str:
-    """Where an archive lives; `suffix` is the codec's, such as `.zst`."""
+    """Where an archive lives; `suffix` says how it is coded, such as `.zst` or `.zst.age`."""
     return f"{archives_folder(host)}{kind}/{segment(name)}/{archive_id}.tar{suffix}"
 
 
-def record_key(host: str, kind: Kind, name: str, archive_id: str) -> str:
-    """Where the record of inspect beside an archive lives."""
-    return f"{archives_folder(host)}{kind}/{segment(name)}/{archive_id}.record.json"
+def record_key(host: str, kind: Kind, name: str, archive_id: str, suffix: str = "") -> str:
+    """Where the record of inspect beside an archive lives; `suffix` is `.age` or none."""
+    return f"{archives_folder(host)}{kind}/{segment(name)}/{archive_id}.record.json{suffix}"
 
 
 def status_key(host: str) -> str:
@@ -257,6 +258,11 @@ def _source_of(folder: str) -> _SourceFolder | None:
         return None
     host, job, name = (name_of(parts[place]) for place in (0, 2, 4))
     return _SourceFolder(f"{folder}/", host, job, Kind(parts[3]), name)
+
+
+def is_encrypted(key: str) -> bool:
+    """Whether the archive or record of this key is encrypted, as its key says."""
+    return key.endswith(".age")
 
 
 def parse_archive_key(key: str) -> tuple[str, str] | None:

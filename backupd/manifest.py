@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from backupd.errors import DamagedBackup
-from backupd.layout import BackupKey, Kind, backup_key, parse_archive_key
+from backupd.layout import BackupKey, Kind, backup_key, is_encrypted, parse_archive_key
 
 LIMIT_BYTES = 4 * 1024 * 1024
 """No manifest is larger: 100 images of a bundle with 127 layers each stay below 1 MiB."""
@@ -23,11 +23,22 @@ _Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 _ArchiveId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{12}$")]
 _Size = Annotated[int, Field(ge=0, lt=2**63)]
+_Recipient = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]+( [!-~]+)?$")]
 _Key = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/].*[^/]$")]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Encryption(_Part):
+    """For whom an object is encrypted."""
+
+    format: Literal["age"]
+    recipients: Annotated[tuple[_Recipient, ...], Field(min_length=1, max_length=1000)]
+    """Public keys as age writes them, sorted; each of them opens it alone."""
+    header_sha256: _Hex64
+    """Of age's header, so that a damaged one is not taken for another key's."""
 
 
 class Archive(_Part):
@@ -44,6 +55,13 @@ class Archive(_Part):
     stored_bytes: _Size
     stored_sha256: _Hex64
     made_at: AwareDatetime
+    encryption: Encryption | None = None
+    """None for an archive in the clear, and in manifests older than this field."""
+
+    @property
+    def recipients(self) -> frozenset[str]:
+        """For whom it is encrypted; empty for nobody."""
+        return frozenset(self.encryption.recipients if self.encryption else ())
 
 
 class Record(_Part):
@@ -52,6 +70,8 @@ class Record(_Part):
     key: _Key
     size_bytes: _Size
     sha256: _Hex64
+    """Of the object as it is stored; a digest of what is inside would let people guess at it."""
+    encryption: Encryption | None = None
 
 
 class Image(_Part):
@@ -190,4 +210,10 @@ def parse(data: bytes, key: BackupKey) -> Manifest:
             f"cannot use the manifest of backup {key.id}: "
             f"{manifest.archive.key!r} is not the key of an archive"
         )
+    for part in (manifest.archive, manifest.record):
+        if part is not None and is_encrypted(part.key) != (part.encryption is not None):
+            raise DamagedBackup(
+                f"cannot use the manifest of backup {key.id}: it and the key {part.key!r} disagree "
+                "whether that is encrypted"
+            )
     return manifest

@@ -2,7 +2,8 @@
 
 A proof is a state of the backup: a zero-byte sibling of its manifest, written anew each time, so
 that a listing tells when it was. `verified` and `drilled` mean that every byte came back; `checked`
-only that the objects are there. Pure: no clock, network or files.
+only that the objects are there, `sealed` that the stored bytes of an encrypted one are right, whose
+tar nobody could look at. Pure: no clock, network or files.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
-from backupd.layout import CHECKED, DAMAGED, DRILLED, SUSPECT, VERIFIED, BackupKey
+from backupd.layout import CHECKED, DAMAGED, DRILLED, SEALED, SUSPECT, VERIFIED, BackupKey
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -102,5 +103,5 @@ def longest_unproven(backups: Sequence[BackupKey], percent: int, depth: Depth) -
 
 def _seen(backup: BackupKey, depth: Depth) -> datetime:
     """When the backup was last looked at in that depth, whatever came of it."""
-    states = [VERIFIED, DRILLED, DAMAGED, *([CHECKED] if depth is Depth.OBJECTS else [])]
+    states = [VERIFIED, DRILLED, SEALED, DAMAGED, *([CHECKED] if depth is Depth.OBJECTS else [])]
     return max((backup.marked_at.get(state, _NEVER) for state in states), default=_NEVER)

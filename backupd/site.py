@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from backupd.age_keys import Identities
 from backupd.catalog import Catalog
 from backupd.engine import Engine
 from backupd.state import StateDir
@@ -29,6 +30,8 @@ class Site:
     now: Callable[[], datetime]
     """The time as aware UTC."""
     reuse_max_age: timedelta = timedelta(days=30)
+    identities: Identities = Identities()  # noqa: RUF009  # frozen
+    """Private keys that open encrypted backups; none, unless somebody brought them."""
     cancel: Cancel = field(default_factory=Cancel)
     turns: Turns = field(default_factory=Turns)
     """Shared by all runs of a process: how many sources are read at a time."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backupd.cli.identity import identity_option
 from backupd.cli.session import Session, config_option, warn
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--keep", is_flag=True, help="Leave what is made on the engine, and name it.")
 @click.option("--json", "as_json", is_flag=True, help="An array of objects.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what did not come up.")
+@identity_option
 @config_option
 @click.pass_obj
 def drill(session: Session, /, sources: tuple[str, ...], **options: Any) -> None:

@@ -76,6 +76,8 @@ def _rows(
 
 
 def _row(session: Session, backup: BackupKey, archive: Any) -> dict[str, Any]:
+    from backupd.layout import is_encrypted
+
     return {
         "id": backup.id,
         "host": backup.host,
@@ -86,6 +88,7 @@ def _row(session: Session, backup: BackupKey, archive: Any) -> dict[str, Any]:
         "size_bytes": backup.size_bytes,
         "stored_bytes": archive.size_bytes if archive else None,
         "archive_key": session.store.full_key(archive.key) if archive else None,
+        "encrypted": is_encrypted(archive.key) if archive else None,
         "states": sorted(backup.states),
         "proofs": {how: _iso(at) for how, at in backup.proofs.items()},
     }

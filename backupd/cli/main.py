@@ -24,8 +24,8 @@ EXIT_CODES: tuple[tuple[type[errors.BackupdError], int], ...] = (
 )
 """The first row that an error is an instance of decides; 1 is left for sources that failed."""
 
-EPILOG = """Exit codes: 0 all good, 1 some sources failed, 2 usage or policy, 3 engine, 4 store,
-5 not found, 6 damaged backup, 7 already running, 8 cannot be given back as it was."""
+EPILOG = """Exit codes: 0 all good, 1 some sources failed, 2 usage, policy or key, 3 engine,
+4 store, 5 not found, 6 damaged backup, 7 already running, 8 cannot be given back as it was."""
 
 
 @click.group(

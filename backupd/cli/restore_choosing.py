@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backupd.cli.identity import identity_option
 from backupd.cli.session import Command, Session, config_option, store_options
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def choosing_moment(
             help="Another engine than the policy's.",
         ),
         click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+        identity_option,
         store_options,
         config_option,
     ]
@@ -81,8 +83,9 @@ def _remember_engine(context: click.Context, _: click.Parameter, value: str | No
 def choose_all(
     session: Session, kind: Kind, names: Sequence[str], options: dict[str, Any]
 ) -> list[Chosen]:
-    """Every backup that was asked for, all found before the first one is touched."""
+    """Every backup that was asked for, all found, and their keys, before one is touched."""
     from backupd.verbs.choose import Wish, choose
+    from backupd.verbs.sealing import require_key
 
     if not names and not options["backup_id"]:
         raise click.UsageError(f"Name the {kind} to restore, or give --id or --from.")
@@ -90,7 +93,7 @@ def choose_all(
         raise click.UsageError("--output takes one backup: restore one at a time.")
     at = moment_of(session, options["at"])
     host = options["host"] or (session.host if session.optional_policy else None)
-    return [
+    chosen = [
         choose(
             session.store,
             Wish(
@@ -100,6 +103,9 @@ def choose_all(
         )
         for name in _wanted(names, kind)
     ]
+    for catalog, manifest in chosen:
+        require_key(catalog, manifest, session.identities)
+    return chosen
 
 
 def _wanted(names: Sequence[str], kind: Kind) -> list[str | None]:

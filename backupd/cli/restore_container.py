@@ -126,8 +126,14 @@ def _import_bare(
     from backupd.verbs.bare import import_bare, write_bare
 
     if output:
-        write_bare(origin, output, tag=None)
+        write_bare(origin, session.bare_identities, output, tag=None)
         return
-    image_id = import_bare(session.bare_engine, origin, reference=back.tag, options=back.options)
+    image_id = import_bare(
+        session.bare_engine,
+        origin,
+        session.bare_identities,
+        reference=back.tag,
+        options=back.options,
+    )
     if not quiet:
         printed(f"restored  container  {back.tag or ''}  {image_id}")

@@ -106,12 +106,13 @@ def _load_bare(session: Session, tag: str | None, options: dict[str, Any]) -> No
     from backupd.verbs.bare import load_bare, write_bare
 
     if options["output"]:
-        write_bare(options["origin"], options["output"], tag=tag)
+        write_bare(options["origin"], session.bare_identities, options["output"], tag=tag)
         return
     say = sayer(quiet=options["quiet"])
     names = load_bare(
         session.bare_engine,
         options["origin"],
+        session.bare_identities,
         tag=tag,
         platform=options.get("platform"),
         say=say,

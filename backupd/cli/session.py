@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from zoneinfo import ZoneInfo
 
+    from backupd.age_keys import Identities
     from backupd.engine import Engine
     from backupd.policy import Policy
     from backupd.site import Site
@@ -37,6 +38,8 @@ class Session:
     config: Path | None = None
     store_options: dict[str, Any] = field(default_factory=dict)
     docker_host: str | None = None
+    identity_options: list[str] = field(default_factory=list)
+    """What `--identity` named, in its order."""
     is_patient: bool = True
     """Whether to retry what may pass; a check would rather say soon what is wrong."""
 
@@ -77,10 +80,32 @@ class Session:
     @cached_property
     def bare_engine(self) -> Engine:
         """The same for work that needs no store, and so no policy where there is none."""
+        return self._engine_of(self._policy_if_any)
+
+    @property
+    def _policy_if_any(self) -> Policy | None:
         from backupd.config import default_path
 
         path = self.config or default_path(os.environ)
-        return self._engine_of(self.policy if self.config or path.exists() else None)
+        return self.policy if self.config or path.exists() else None
+
+    @cached_property
+    def identities(self) -> Identities:
+        """The private keys of `--identity`, then the policy's; a passphrase is asked for at once.
+
+        Raises UsageError.
+        """
+        return self._identities_of(self.optional_policy)
+
+    @cached_property
+    def bare_identities(self) -> Identities:
+        """The same for work that needs no store, and so no policy where there is none."""
+        return self._identities_of(self._policy_if_any)
+
+    def _identities_of(self, policy: Policy | None) -> Identities:
+        from backupd.cli.identity import named_identities
+
+        return named_identities(self.identity_options, policy)
 
     def _engine_of(self, policy: Policy | None) -> Engine:
         from backupd.engine import Engine
@@ -115,7 +140,14 @@ class Session:
         from backupd.site import Site
 
         policy = self.optional_policy
-        site = Site(self.host, self.engine, self.store, self.state, lambda: datetime.now(UTC))
+        site = Site(
+            self.host,
+            self.engine,
+            self.store,
+            self.state,
+            lambda: datetime.now(UTC),
+            identities=self.identities,
+        )
         if policy is not None:
             from dataclasses import replace
 

@@ -54,6 +54,8 @@ def _print(session: Session, manifest: Manifest, listed: BackupKey | None) -> No
         ("sha256 (stored)", archive.stored_sha256),
         ("engine", f"Docker {manifest.engine.version}, {manifest.engine.storage_driver}"),
     ]
+    if archive.encryption:
+        rows += [("encrypted for", one) for one in archive.encryption.recipients]
     rows += [("image", f"{image.reference} = {image.id}") for image in manifest.images]
     if manifest.container:
         container = manifest.container

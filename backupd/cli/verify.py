@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backupd.cli.identity import identity_option
 from backupd.cli.session import Session, config_option, store_options
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--host", help="Another host's backups; '*' for every host's.")
 @click.option("--json", "as_json", is_flag=True, help="An array of objects, oldest first.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what is wrong.")
+@identity_option
 @store_options
 @config_option
 @click.pass_obj
@@ -33,15 +35,19 @@ def verify(session: Session, /, wanted: tuple[str, ...], **options: Any) -> None
     """Check backups against what is in the store; with --data, read them whole.
 
     What is found is kept beside each backup of this host: `checked`, `verified` or `damaged`. Exit
-    code 6 if any is damaged.
+    code 6 if any is damaged. Of encrypted ones the tar inside is looked at with --identity alone;
+    without it, --data leaves them `sealed`: their stored bytes are right.
 
     \b
     Examples: backupd verify
               backupd verify web 3f2ab91c --data
               backupd verify --data --sample 10%
+              backupd verify web --data --identity /media/stick/backups.key
     """
     from backupd.proof import Depth
 
+    if session.identity_options and not options["data"]:
+        raise click.UsageError("--identity is for --data: without it nothing encrypted is opened.")
     if wanted and options["everything"]:
         raise click.UsageError("--all means every backup: name none.")
     percent = _percent(options["sample"])
@@ -50,7 +56,8 @@ def verify(session: Session, /, wanted: tuple[str, ...], **options: Any) -> None
     findings = _verify_all(session, backups, depth, percent, options)
     if options["as_json"]:
         click.echo(json.dumps([_row(finding) for finding in findings], indent=2))
-    _leave(findings, depth, quiet=options["quiet"] or options["as_json"])
+    quiet = options["quiet"] or options["as_json"]
+    _leave(findings, depth, quiet=quiet, has_keys=bool(session.identities))
 
 
 def _verify_all(
@@ -65,11 +72,12 @@ def _verify_all(
     from backupd.verbs.verify import sampled, verify
 
     findings: list[Finding] = []
+    is_silent = options["quiet"] or options["as_json"]
     for host in dict.fromkeys(backup.host for backup in backups):
         catalog = Catalog(session.store, host)
         of_host = [backup for backup in backups if backup.host == host]
         share = sampled(catalog, of_host, percent, depth)
-        with _audience(is_silent=options["quiet"] or options["as_json"]) as audience:
+        with _audience(is_silent=is_silent, has_keys=bool(session.identities)) as audience:
             findings += verify(session.site, catalog, share, depth, audience)
     return findings
 
@@ -127,7 +135,7 @@ def _percent(text: str | None) -> int:
 
 
 @contextmanager
-def _audience(*, is_silent: bool) -> Iterator[Audience]:
+def _audience(*, is_silent: bool, has_keys: bool) -> Iterator[Audience]:
     """Tells a person: a line for each backup, what is wrong on standard error."""
     from backupd.cli.progress import transfer_bar
     from backupd.cli.session import warn
@@ -140,7 +148,7 @@ def _audience(*, is_silent: bool) -> Iterator[Audience]:
         if not is_silent:
             word = finding.verdict.value.upper() if bad else finding.verdict.value
             click.echo(f"{word:<8}  {backup.id}  {backup.kind:<9}  {shown(backup.name)}")
-        if finding.cause:
+        if finding.cause and (bad or has_keys):
             click.echo(f"backupd: {shown(finding.cause)}", err=True)
 
     with transfer_bar("reading", None) as progress:
@@ -161,11 +169,11 @@ def _row(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _leave(findings: list[Finding], depth: Depth, *, quiet: bool) -> None:
-    """The summary, and the exit code: damaged before out of reach."""
+def _leave(findings: list[Finding], depth: Depth, *, quiet: bool, has_keys: bool) -> None:
+    """The summary, and the exit code: damaged before out of reach, before keys that do not fit."""
     from backupd.cli.main import exit_code
-    from backupd.errors import DamagedBackup
-    from backupd.verbs.verify import damaged, unread
+    from backupd.errors import DamagedBackup, NoKey
+    from backupd.verbs.verify import damaged, sealed, unread
     from backupd.verbs.verifying import summary
 
     if not quiet:
@@ -174,3 +182,5 @@ def _leave(findings: list[Finding], depth: Depth, *, quiet: bool) -> None:
         raise click.exceptions.Exit(exit_code(DamagedBackup()))
     if unread(findings):
         raise click.exceptions.Exit(1)
+    if has_keys and sealed(findings):
+        raise click.exceptions.Exit(exit_code(NoKey()))

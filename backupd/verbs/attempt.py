@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
-from backupd.catalog import fingerprint, new_archive_id
+from backupd.catalog import new_archive_id
 from backupd.errors import (
     AlreadyRunning,
     ArchiveBroken,
@@ -177,8 +177,8 @@ class Attempt:
         draft = Draft(site, task, taken_at, self._moment, earlier_bytes=sizes)
         _refuse_backward_clock(draft, self._past)
         self._draft, self._survey = draft, survey
-        mark = fingerprint(survey.content, task.compression.method.value)
-        self._manifest = reuse(site, draft, survey, self._past.bearing(mark))
+        earlier = self._past.bearing(task.mark(survey.content))
+        self._manifest = reuse(site, draft, survey, earlier)
         if self._manifest is None and survey.container is not None:
             self._still.enter_context(
                 held(site, survey.container, source.consistency, draft.warnings.append)
@@ -207,13 +207,16 @@ class Attempt:
 
     def _send_once(self, survey: Survey, growth: float) -> _Read:
         self._site.cancel.raise_if_set()
-        compression = self._task.compression
-        mark = fingerprint(survey.content, compression.method.value)
-        source = self._task.source
+        task, source = self._task, self._task.source
         # The engine tells no volume's size: what its last backup held is the best guess.
-        folder = source_folder(self._site.host, self._task.job, source.kind, source.name)
+        folder = source_folder(self._site.host, task.job, source.kind, source.name)
         expected_bytes = max(survey.estimate_bytes, self._past.size_of(folder))
-        destination = Destination(new_archive_id(mark), compression, int(expected_bytes * growth))
+        destination = Destination(
+            new_archive_id(task.mark(survey.content)),
+            task.compression,
+            int(expected_bytes * growth),
+            task.recipients,
+        )
         return _Read(
             survey,
             send_archive(self._site, source, survey, destination, progress=self._progress),

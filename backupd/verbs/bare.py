@@ -1,21 +1,25 @@
 """Restore from a bare archive: a file, a URL or standard input, with no store and no manifest.
 
 What can be checked without a manifest is: the tar must be whole, and its last bytes are withheld
-from the engine until it is. The archive may be compressed (zstd, gzip, bzip2, xz) or plain.
+from the engine until it is. The archive may be compressed (zstd, gzip, bzip2, xz) or plain, and all
+of that may be encrypted by age.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import requests
 
+from backupd.age import decrypted
+from backupd.age_keys import AGE_MAGIC, Identities
 from backupd.codec import sniffed
 from backupd.engine import Engine, split_tag
-from backupd.errors import ArchiveBroken, DamagedBackup, StoreError, UsageError
+from backupd.errors import ArchiveBroken, DamagedBackup, NoKey, StoreError, UsageError
 from backupd.image_tar import retagged
 from backupd.stream import chunks_of, withheld
 from backupd.tar import TarWalk
@@ -28,10 +32,16 @@ _TIMEOUT_SECONDS = (10, 300)
 
 
 def load_bare(
-    engine: Engine, origin: str, *, tag: str | None, platform: str | None, say: Say
+    engine: Engine,
+    origin: str,
+    identities: Identities,
+    *,
+    tag: str | None,
+    platform: str | None,
+    say: Say,
 ) -> list[str]:
     """`docker load` of a bare archive; the names or ids that the engine says it loaded."""
-    with _opened(origin) as chunks:
+    with _opened(origin, identities) as chunks:
         tar = retagged(chunks, [tag]) if tag else chunks
         loaded = []
         for line in engine.load(tar, platform=platform):
@@ -44,11 +54,16 @@ def load_bare(
 
 
 def import_bare(
-    engine: Engine, origin: str, *, reference: str | None, options: ImportOptions
+    engine: Engine,
+    origin: str,
+    identities: Identities,
+    *,
+    reference: str | None,
+    options: ImportOptions,
 ) -> str:
     """`docker import` of a bare archive; the new image's id. Its meaning is Docker's own."""
     repository, tag = split_tag(reference) if reference else (None, None)
-    with _opened(origin) as chunks:
+    with _opened(origin, identities) as chunks:
         return engine.import_image(
             chunks,
             repository=repository,
@@ -59,22 +74,45 @@ def import_bare(
         )
 
 
-def write_bare(origin: str, target: str, *, tag: str | None) -> int:
+def write_bare(origin: str, identities: Identities, target: str, *, tag: str | None) -> int:
     """The plain tar of a bare archive, written to `target`; its size in bytes.
 
     `tag` is the name that the one image in it gets, None for what it has.
     """
-    with _opened(origin) as chunks:
+    with _opened(origin, identities) as chunks:
         return write_tar(retagged(chunks, [tag]) if tag else chunks, target)
 
 
 @contextmanager
-def _opened(origin: str) -> Iterator[Iterator[bytes]]:
+def _opened(origin: str, identities: Identities) -> Iterator[Iterator[bytes]]:
     """The plain tar behind `origin`; its end comes only when the tar was seen to be whole."""
-    with _stored(origin) as stored:
-        method, rest = sniffed(stored)
+    with _stored(origin) as stored, _unsealed(stored, origin, identities) as compressed:
+        method, rest = sniffed(compressed)
         del method
         yield _whole(rest, origin)
+
+
+@contextmanager
+def _unsealed(
+    stored: Iterator[bytes], origin: str, identities: Identities
+) -> Iterator[Iterator[bytes]]:
+    """The same without age's encryption, where it begins so."""
+    head = b""
+    while len(head) < len(AGE_MAGIC) and (chunk := next(stored, None)) is not None:
+        head += chunk
+    whole = chain([head] if head else [], stored)
+    if not head.startswith(AGE_MAGIC):
+        yield whole
+        return
+    shown = origin.partition("?")[0]
+    try:
+        opened = decrypted(whole, identities)
+    except NoKey as error:
+        raise NoKey(
+            f"cannot restore from {shown}: {error}; give its key by --identity FILE"
+        ) from error
+    with closing(opened):
+        yield opened
 
 
 def _whole(chunks: Iterator[bytes], origin: str) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from backupd.layout import DAMAGED, SUSPECT, BackupKey, backup_key, record_key
 from backupd.manifest import Archive, EngineFacts, Manifest, Record
 from backupd.site import Site
 from backupd.sources import Survey
+from backupd.verbs.sealing import record_suffix, sealed
 from backupd.verbs.task import Task
 
 
@@ -101,6 +102,8 @@ def reuse(
             continue
         if earlier.archive.made_at <= oldest or _content(earlier) != survey.content:
             continue
+        if earlier.archive.recipients != draft.task.recipients:
+            continue
         images = survey.images
         if len(images) == 1:
             # The tar may be another tag's: restore must know which names stand in it.
@@ -142,10 +145,13 @@ def store_record(site: Site, task: Task, survey: Survey, archive: Archive) -> Re
     """Put the record of inspect beside the archive, before any manifest can name it."""
     if survey.record is None:
         return None
-    key = record_key(site.host, task.source.kind, task.source.name, archive.id)
-    site.store.put_bytes(key, survey.record)
+    source, recipients = task.source, task.recipients
+    key = record_key(site.host, source.kind, source.name, archive.id, record_suffix(recipients))
+    stored, encryption = sealed(survey.record, recipients)
+    site.store.put_bytes(key, stored)
     return Record(
         key=key,
-        size_bytes=len(survey.record),
-        sha256=hashlib.sha256(survey.record).hexdigest(),
+        size_bytes=len(stored),
+        sha256=hashlib.sha256(stored).hexdigest(),
+        encryption=encryption,
     )

@@ -18,6 +18,7 @@ from backupd.errors import (
     Cancelled,
     DamagedBackup,
     EngineUnreachable,
+    NoKey,
     NotRestorable,
     StoreError,
 )
@@ -32,6 +33,7 @@ from backupd.verbs.drill_scratch import Scratch, scratch
 from backupd.verbs.drill_volume import drill_volume
 from backupd.verbs.proofs import remember
 from backupd.verbs.recreate_from import Stored
+from backupd.verbs.sealing import require_key
 from backupd.verbs.transfer import Progress
 from backupd.verbs.verify import is_ours
 
@@ -177,6 +179,10 @@ class _Round:
                 self._proven[_content(manifest)] = words
         except NotRestorable as error:
             return Result(backup, Verdict.REFUSED, str(error))
+        except NoKey as error:
+            # Without any key nobody can expect more; with one, somebody expects that it fits.
+            verdict = Verdict.FAILED if self._site.identities else Verdict.REFUSED
+            return Result(backup, verdict, str(error), tuple(things))
         except DamagedBackup as error:
             bad = error.backup if isinstance(error, BadVolume) else backup
             if bad is not None:
@@ -196,6 +202,7 @@ class _Round:
     def _tried(self, manifest: Manifest, made: Scratch, progress: Progress) -> str:
         """Drill what it is; how it was proven."""
         site, catalog = self._site, self._catalog
+        require_key(catalog, manifest, site.identities)
         match manifest.kind:
             case Kind.IMAGE | Kind.BUNDLE:
                 return drill_image(site, catalog, manifest, made, progress)

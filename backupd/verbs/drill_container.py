@@ -27,6 +27,7 @@ from backupd.verbs.drill_volume import drill_volume
 from backupd.verbs.records import container_record, ran_of, understood
 from backupd.verbs.recreate_from import Stored, damaged_since, volume_backup
 from backupd.verbs.restore_container import Back, restore_container
+from backupd.verbs.sealing import record_of, require_key
 from backupd.verbs.transfer import Progress
 
 _LOOK_SECONDS = 0.2
@@ -65,13 +66,15 @@ def drill_container(
     Raises NotRestorable for one that cannot be drilled, DrillFailed, DamagedBackup, EngineError,
     StoreError, Cancelled.
     """
-    ran = _ran(stored)
+    ran = _ran(site, stored)
     volumes = _volumes(stored, backups, ran)
     with understood(stored.manifest):
         reasons = drill_plan.refusals(ran, volumes)
         patient = patience(ran, trial.seconds)
     if reasons:
         raise NotRestorable(f"it {', '.join(reasons)}")
+    for one in volumes.values():
+        require_key(one.catalog, one.manifest, site.identities)
     names = Names(
         image=scratch.image(),
         network=scratch.name,
@@ -87,8 +90,8 @@ def drill_container(
     return CameUp(how, [one.manifest for one in volumes.values()])
 
 
-def _ran(stored: Stored) -> Ran:
-    data = stored.catalog.record(stored.manifest)
+def _ran(site: Site, stored: Stored) -> Ran:
+    data = record_of(stored.catalog, stored.manifest, site.identities)
     if data is None:
         raise NotRestorable("there is no record of how it ran")
     return ran_of(stored.manifest, container_record(stored.manifest, data))

@@ -16,6 +16,7 @@ from backupd.manifest import Manifest
 from backupd.site import Site
 from backupd.tar import Member, Sink, TarWalk
 from backupd.verbs.drill_scratch import Scratch
+from backupd.verbs.sealing import record_of
 from backupd.verbs.transfer import Progress, received
 from backupd.volume_access import (
     HostMount,
@@ -76,7 +77,7 @@ def drill_volume(
 
     Raises DamagedBackup, DrillFailed, EngineError, StoreError.
     """
-    catalog.record(manifest)
+    record_of(catalog, manifest, site.identities)
     scratch.owes(f"volume {name}", partial(remove_volume, site.engine, name))
     make_volume(site.engine, name, {"Labels": scratch.labels})
     stored = Tree()

@@ -7,11 +7,19 @@ of the store is never taken for damage, and a backup that was removed meanwhile 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from backupd.catalog import Catalog
-from backupd.errors import ArchiveBroken, DamagedBackup, NotFound, StoreError
+from backupd.errors import (
+    ArchiveBroken,
+    DamagedBackup,
+    EngineStalled,
+    NoKey,
+    NotFound,
+    StoreError,
+)
 from backupd.image_tar import ExpectedImage, ImageCheck
 from backupd.layout import DAMAGED, BackupKey
 from backupd.manifest import Manifest
@@ -19,7 +27,8 @@ from backupd.proof import Depth
 from backupd.site import Site
 from backupd.stream import Check
 from backupd.tar import TarWalk
-from backupd.verbs.transfer import Progress, received
+from backupd.verbs.sealing import record_of, require_key
+from backupd.verbs.transfer import Progress, received, stored_bytes
 
 FEW = 20
 """So many archives are asked for one by one; for more, listing them all costs fewer requests."""
@@ -29,6 +38,8 @@ class Verdict(Enum):
     """What an examination came to."""
 
     PROVEN = "proven"
+    SEALED = "sealed"
+    """Every stored byte is right; what is inside nobody could look at, for want of its key."""
     DAMAGED = "damaged"
     UNREAD = "unread"
     """The store failed, so nothing is known."""
@@ -43,7 +54,7 @@ class Finding:
     backup: BackupKey
     verdict: Verdict
     cause: str = ""
-    """A sentence, for what is damaged or unread."""
+    """A sentence, for what is sealed, damaged or unread."""
     read_bytes: int = 0
     """Plain bytes that were read of its archive, here or for an earlier backup of the same one."""
 
@@ -69,8 +80,7 @@ class Examiner:
             manifest = self._catalog.manifest(backup)
             self._require_objects(manifest)
             if self._depth is Depth.DATA:
-                self._require_data(manifest)
-                return Finding(backup, Verdict.PROVEN, read_bytes=manifest.archive.size_bytes)
+                return self._read_data(backup, manifest)
             if DAMAGED in backup.states:
                 return Finding(backup, Verdict.DAMAGED, _known(backup))
         except NotFound:
@@ -80,6 +90,22 @@ class Examiner:
         except StoreError as error:
             return Finding(backup, Verdict.UNREAD, f"cannot verify backup {backup.id}: {error}")
         return Finding(backup, Verdict.PROVEN)
+
+    def _read_data(self, backup: BackupKey, manifest: Manifest) -> Finding:
+        """Read all of it, as far as there is a key. Raises DamagedBackup, StoreError, NotFound."""
+        try:
+            record_of(self._catalog, manifest, self._site.identities)
+            require_key(self._catalog, manifest, self._site.identities)
+        except NoKey as error:
+            self._require_once((manifest.archive, "stored"), manifest, self._read_stored)
+            if DAMAGED in backup.states:
+                cause = f"{_known(backup)}; its stored bytes are right now, but {error}"
+                return Finding(backup, Verdict.DAMAGED, cause)
+            read_bytes = manifest.archive.stored_bytes
+            return Finding(backup, Verdict.SEALED, str(error), read_bytes=read_bytes)
+        what = (manifest.archive, manifest.kind, _expected(manifest))
+        self._require_once(what, manifest, self._read_through)
+        return Finding(backup, Verdict.PROVEN, read_bytes=manifest.archive.size_bytes)
 
     def _damaged(self, backup: BackupKey, cause: str) -> Finding:
         try:
@@ -110,15 +136,16 @@ class Examiner:
             )
         self._catalog.record(manifest)
 
-    def _require_data(self, manifest: Manifest) -> None:
+    def _require_once(
+        self, what: object, manifest: Manifest, read: Callable[[Manifest], None]
+    ) -> None:
         """Raise DamagedBackup unless the archive is the very one that was stored, to its last byte.
 
-        Read once for all backups that name it and expect the same in it.
+        Read once for all backups that name it and expect the same in it, as `what` tells.
         """
-        what = (manifest.archive, manifest.kind, _expected(manifest))
         if what not in self._read:
             try:
-                self._read_through(manifest)
+                read(manifest)
             except DamagedBackup as error:
                 self._read[what] = str(error).partition(" is damaged: ")[2] or str(error)
                 raise
@@ -137,11 +164,32 @@ class Examiner:
                 check.finish()
             except ArchiveBroken as error:
                 raise DamagedBackup(f"backup {manifest.id} is damaged: {error}") from error
-        if stored.hexdigest() != manifest.archive.stored_sha256:
+        _require_stored(stored, manifest)
+
+    def _read_stored(self, manifest: Manifest) -> None:
+        """The same of the stored bytes alone, of which nobody has the key."""
+        digest, read_bytes = hashlib.sha256(), 0
+        try:
+            with stored_bytes(self._site, self._catalog, manifest) as chunks:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    read_bytes += len(chunk)
+        except EngineStalled as error:
+            raise StoreError(str(error)) from error
+        if read_bytes < manifest.archive.stored_bytes:
             raise DamagedBackup(
-                f"backup {manifest.id} is damaged: the SHA-256 of its stored bytes is not the one "
-                "in its manifest"
+                f"backup {manifest.id} is damaged: it ends after {read_bytes} of its "
+                f"{manifest.archive.stored_bytes} stored bytes"
             )
+        _require_stored(digest, manifest)
+
+
+def _require_stored(digest: hashlib._Hash, manifest: Manifest) -> None:
+    if digest.hexdigest() != manifest.archive.stored_sha256:
+        raise DamagedBackup(
+            f"backup {manifest.id} is damaged: the SHA-256 of its stored bytes is not the one "
+            "in its manifest"
+        )
 
 
 def _listed_sizes(catalog: Catalog) -> dict[str, int]:

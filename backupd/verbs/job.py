@@ -72,6 +72,7 @@ def tasks_of(policy: Policy, name: str, selection: Selection) -> list[Task]:
             selection.selected_by[key],
             job.timeout,
             policy.anomaly_of(job),
+            policy.recipients_of(job),
         )
         for key, source in selection.sources.items()
     ]

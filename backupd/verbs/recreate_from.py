@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from backupd.catalog import Catalog, fingerprint, newest
+from backupd.catalog import CONTENT_DIGITS, Catalog, fingerprint, newest
 from backupd.engine import Engine
 from backupd.errors import DamagedBackup
 from backupd.layout import DAMAGED, BackupKey, Kind, segment
@@ -135,13 +135,17 @@ def original_image(
 
 def _image_backup(catalog: Catalog, backups: Sequence[BackupKey], image_id: str) -> Stored | None:
     """The newest backup of this very image, under whichever name: archive ids tell the content."""
-    marks = {fingerprint(f"{image_id} ", method.value) for method in Method}
+    marks = {fingerprint(f"{image_id} ", method.value)[:CONTENT_DIGITS] for method in Method}
     found = [
         one
         for one in backups
         if one.kind is Kind.IMAGE
-        and one.archive_id.partition("-")[0] in marks
+        and one.archive_id[:CONTENT_DIGITS] in marks
         and DAMAGED not in one.states
     ]
-    chosen = newest(found)
-    return None if chosen is None else Stored(catalog, catalog.manifest(chosen))
+    while chosen := newest(found):
+        stored = Stored(catalog, catalog.manifest(chosen))
+        if any(image.id == image_id for image in stored.manifest.images):
+            return stored
+        found.remove(chosen)  # a part of its id alone looked like it
+    return None

@@ -39,6 +39,7 @@ from backupd.verbs.recreate_from import (
     original_image,
     volume_backup,
 )
+from backupd.verbs.sealing import record_of, require_key
 from backupd.volume_access import HostMount, find_volume, helper, name_of, trial
 
 
@@ -161,10 +162,11 @@ def _of_backup(stored: Stored) -> str:
 def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
     """The plan of bringing these containers back together.
 
-    Raises NotFound for a backup without a record, DamagedBackup, StoreError, EngineError.
+    Raises NotFound for a backup without a record, NoKey for one that no identity opens,
+    DamagedBackup, StoreError, EngineError.
     """
     engine = site.engine
-    records = [_record(stored) for stored in chosen]
+    records = [_record(site, stored) for stored in chosen]
     rans = [ran_of(stored.manifest, record) for stored, record in zip(chosen, records, strict=True)]
     catalogs = {stored.catalog.host: stored.catalog for stored in chosen}
     backups = {host: catalog.backups() for host, catalog in catalogs.items()}
@@ -174,6 +176,8 @@ def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
     together = dict(zip(names, (str(ran.container["Id"]) for ran in rans), strict=True))
     seen = _seen(site, rans, there, here | together)
     volumes = _backups(chosen, rans, seen, backups)
+    for one in volumes.values():
+        require_key(one.catalog, one.manifest, site.identities)
     parts = []
     for stored, record, ran, name in zip(chosen, records, rans, names, strict=True):
         with understood(stored.manifest):
@@ -182,6 +186,8 @@ def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
                 if wish.from_image
                 else exported_image(engine, stored)
             )
+            if image.stored is not None:
+                require_key(image.stored.catalog, image.stored.manifest, site.identities)
             planned = plan(
                 ran,
                 seen,
@@ -195,22 +201,22 @@ def prepare(site: Site, chosen: Sequence[Stored], wish: Wish) -> Prepared:
             unknown, refusal = _tried(site, planned)
         parts.append(Part(stored, ran, image, planned.lacking(unknown), refusal))
     taken = tuple(name for name in names if name in here)
-    devices = _devices(volumes, {name for part in parts for name in part.plan.volumes})
+    devices = _devices(site, volumes, {name for part in parts for name in part.plan.volumes})
     return Prepared(tuple(_in_order(parts)), volumes, taken, devices)
 
 
-def _devices(volumes: Mapping[str, Stored], restored: Iterable[str]) -> dict[str, str]:
+def _devices(site: Site, volumes: Mapping[str, Stored], restored: Iterable[str]) -> dict[str, str]:
     """Where the files of restored volumes lie by the options that they are made with."""
     found = {}
     for name in restored:
         stored = volumes[name]
-        data = stored.catalog.record(stored.manifest)
+        data = record_of(stored.catalog, stored.manifest, site.identities)
         found[name] = device_of(described_volume(stored.manifest, data))
     return {name: device for name, device in found.items() if device}
 
 
-def _record(stored: Stored) -> Record:
-    data = stored.catalog.record(stored.manifest)
+def _record(site: Site, stored: Stored) -> Record:
+    data = record_of(stored.catalog, stored.manifest, site.identities)
     if data is None:
         raise NotFound(
             f"cannot make container {stored.manifest.name} again: backup {stored.manifest.id} has "

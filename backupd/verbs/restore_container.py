@@ -23,6 +23,7 @@ from backupd.site import Site
 from backupd.sources.container_image import Record, changes, image_config, read_record
 from backupd.verbs.records import understood
 from backupd.verbs.restore_image import Restored, Say, cleaned_up_on_failure
+from backupd.verbs.sealing import record_of
 from backupd.verbs.transfer import Progress, received
 
 
@@ -64,7 +65,7 @@ def restore_container(
     for mount in manifest.container.mounts if manifest.container else ():
         say(f"not in this backup: {mount.type} {mount.source} at {mount.destination}")
     files_alone = back.by_import and not back.with_config
-    record = None if files_alone else _record(catalog, manifest)
+    record = None if files_alone else _record(site, catalog, manifest)
     if record is None and not back.by_import:
         say("this backup has no record of the container's configuration: importing its files only")
     holder = site.engine.find_image(reference)
@@ -143,10 +144,10 @@ def default_tag(manifest: Manifest) -> str:
     return f"restored/{repository}:{stamp(manifest.taken_at).replace('.', '-')}"
 
 
-def _record(catalog: Catalog, manifest: Manifest) -> Record | None:
+def _record(site: Site, catalog: Catalog, manifest: Manifest) -> Record | None:
     """The record of inspect, whole and unchanged; None where the backup has none."""
     try:
-        data = catalog.record(manifest)
+        data = record_of(catalog, manifest, site.identities)
     except DamagedBackup as error:
         hint = "`--via import --no-config` restores the files alone"
         raise DamagedBackup(f"{error}; {hint}") from error

@@ -24,6 +24,7 @@ from backupd.site import Site
 from backupd.tar import TarWalk
 from backupd.verbs.records import described_volume
 from backupd.verbs.restore_image import Say
+from backupd.verbs.sealing import record_of
 from backupd.verbs.transfer import Progress, received
 from backupd.volume_access import (
     HostMount,
@@ -81,7 +82,7 @@ def restore_volume(
             stack.enter_context(site.state.lock_source(Kind.VOLUME, target, "restore"))
         if target.startswith("/"):
             return _into_directory(site, catalog, manifest, target, replace, progress)
-        described = _described(catalog, manifest)
+        described = _described(site, catalog, manifest)
         if to is not None:
             described = _elsewhere(described, say)
         existing = find_volume(site.engine, target)
@@ -164,10 +165,10 @@ def _in_use(what: str, users: list[str]) -> str:
     )
 
 
-def _described(catalog: Catalog, manifest: Manifest) -> Inspect:
+def _described(site: Site, catalog: Catalog, manifest: Manifest) -> Inspect:
     """Driver, options and labels of the volume as they were. Raises DamagedBackup."""
     try:
-        data = catalog.record(manifest)
+        data = record_of(catalog, manifest, site.identities)
     except DamagedBackup as error:
         raise DamagedBackup(f"{error}; `--output` still gives its files") from error
     return described_volume(manifest, data)

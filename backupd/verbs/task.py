@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from backupd.catalog import fingerprint
 from backupd.errors import BackupdError
 from backupd.layout import Kind
 from backupd.manifest import Manifest
@@ -26,6 +27,12 @@ class Task:
     """How long the whole run of its job may take; None is for ever."""
     anomaly_percent: int | None = None
     """How much smaller than its predecessors a backup is odd; None for never."""
+    recipients: frozenset[str] = frozenset()
+    """For whom archive and record are encrypted; empty for nobody: in the clear."""
+
+    def mark(self, content: str | None) -> str:
+        """The fingerprint of an archive of this content as this task wants it coded."""
+        return fingerprint(content, self.compression.method.value, self.recipients)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """One archive's way between engine and store.
 
-Out: engine socket → 1 MiB blocks → (queue) → tar check, SHA-256 → compression → SHA-256 → upload.
-Back: store → (queue) → decompression → SHA-256, with the last bytes withheld until all matches.
+Out: engine socket → 1 MiB blocks → (queue) → tar check, SHA-256 → compression (→ encryption) →
+SHA-256 → upload. Back: store → (queue) (→ decryption) → decompression → SHA-256, with the last
+bytes withheld until all matches.
 Nothing is staged on disk; memory is bounded by the parts in flight.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from backupd.catalog import Catalog
-from backupd.codec import compressor, decompressed, suffix
+from backupd.codec import decompressed
 from backupd.engine import EngineStream
 from backupd.errors import DamagedBackup, EngineError, EngineStalled, ObjectMissing, StoreError
 from backupd.layout import archive_key
@@ -22,7 +23,8 @@ from backupd.manifest import Archive, Manifest
 from backupd.policy import Compression
 from backupd.site import Site
 from backupd.sources import Source, Survey
-from backupd.stream import ArchiveReader, Prefetched, chunks_of, rebuffered, verified
+from backupd.stream import ArchiveReader, Prefetched, chunks_of, limited, rebuffered, verified
+from backupd.verbs.sealing import archive_suffix, encoder, missing, unsealed
 from backupd.volume_access import helper
 
 BLOCK_BYTES = 1 << 20
@@ -39,6 +41,8 @@ class Destination:
     archive_id: str
     compression: Compression
     estimate_bytes: int
+    recipients: frozenset[str] = frozenset()
+    """For whom it is encrypted; empty for nobody."""
 
 
 def send_archive(
@@ -49,10 +53,9 @@ def send_archive(
     Raises ArchiveBroken when the tar is not whole, EngineError, StoreError; in each case no object
     and no unfinished upload is left.
     """
-    method, level = destination.compression.method, destination.compression.level
-    key = archive_key(
-        site.host, source.kind, source.name, destination.archive_id, suffix(method.value)
-    )
+    compression, recipients = destination.compression, destination.recipients
+    ending = archive_suffix(compression, recipients)
+    key = archive_key(site.host, source.kind, source.name, destination.archive_id, ending)
     made_at = site.now()
     with ExitStack() as stack:
         if source.spools_first:
@@ -63,11 +66,9 @@ def send_archive(
             through = stack.enter_context(helper(site.engine, site.state, source.mount))
             survey = replace(survey, helper=through)
         blocks = stack.enter_context(_opened(site, source, survey))
+        coding = stack.enter_context(encoder(compression, recipients))
         reader = ArchiveReader(
-            blocks,
-            source.check(survey),
-            compressor(method.value, level),
-            on_progress=progress,
+            blocks, source.check(survey), coding.compressor, on_progress=progress
         )
         stored = site.store.put(key, reader, estimate_bytes=destination.estimate_bytes)
     if stored != reader.stored_bytes:
@@ -79,13 +80,14 @@ def send_archive(
     return Archive(
         id=destination.archive_id,
         key=key,
-        compression=method.value,
-        level=level,
+        compression=compression.method.value,
+        level=compression.level,
         size_bytes=reader.size_bytes,
         sha256=reader.sha256,
         stored_bytes=reader.stored_bytes,
         stored_sha256=reader.stored_sha256,
         made_at=made_at,
+        encryption=coding.encryption,
     )
 
 
@@ -154,8 +156,33 @@ def received(
 
     `on_stored` is given the stored bytes as they come, by another thread, all before the end.
 
-    Iterating raises DamagedBackup, StoreError or Cancelled; whoever consumes it must not take a
-    raised error for an end.
+    Raises NoKey at once, before a byte is handed out. Iterating raises DamagedBackup, StoreError or
+    Cancelled; whoever consumes it must not take a raised error for an end.
+    """
+    with ExitStack() as stack:
+        stored = stack.enter_context(stored_bytes(site, catalog, manifest, on_stored=on_stored))
+        with _named(manifest):
+            opened = stack.enter_context(unsealed(stored, manifest, site.identities))
+        plain = verified(
+            _decoded(opened, manifest),
+            size_bytes=manifest.archive.size_bytes,
+            sha256=manifest.archive.sha256,
+            what=f"backup {manifest.id}",
+        )
+        yield _counted(plain, progress)
+
+
+@contextmanager
+def stored_bytes(
+    site: Site,
+    catalog: Catalog,
+    manifest: Manifest,
+    *,
+    on_stored: Callable[[bytes], object] = lambda _: None,
+) -> Iterator[Iterator[bytes]]:
+    """A backup's archive as it is stored, and no more of it than its manifest says.
+
+    Iterating raises DamagedBackup, StoreError, Cancelled, and EngineStalled for a silent store.
     """
     archive = manifest.archive
     stall = site.engine.spec.stall_timeout.total_seconds()
@@ -164,10 +191,7 @@ def received(
         try:
             reader = catalog.store.open(archive.key)
         except ObjectMissing as error:
-            raise DamagedBackup(
-                f"backup {manifest.id} is damaged: its archive {archive.key} is missing from "
-                f"{catalog.store.url}"
-            ) from error
+            raise missing(catalog, manifest) from error
         stack.callback(reader.close)
         stored = stack.enter_context(
             Prefetched(
@@ -179,13 +203,7 @@ def received(
                 silent=catalog.store.url,
             )
         )
-        plain = verified(
-            _decoded(stored, manifest),
-            size_bytes=archive.size_bytes,
-            sha256=archive.sha256,
-            what=f"backup {manifest.id}",
-        )
-        yield _counted(plain, progress)
+        yield limited(stored, archive.stored_bytes, what=f"backup {manifest.id}")
 
 
 def _shown(chunks: Iterator[bytes], to: Callable[[bytes], object]) -> Iterator[bytes]:
@@ -194,12 +212,22 @@ def _shown(chunks: Iterator[bytes], to: Callable[[bytes], object]) -> Iterator[b
         yield chunk
 
 
-def _decoded(stored: Iterator[bytes], manifest: Manifest) -> Iterator[bytes]:
+def _decoded(compressed: Iterator[bytes], manifest: Manifest) -> Iterator[bytes]:
     """The plain bytes; an error in them says whose they are."""
+    with _named(manifest):
+        yield from decompressed(compressed, manifest.archive.compression)
+
+
+@contextmanager
+def _named(manifest: Manifest) -> Iterator[None]:
+    """Errors in the block say whose they are."""
+    whose = f"backup {manifest.id} is damaged"
     try:
-        yield from decompressed(stored, manifest.archive.compression)
+        yield
     except DamagedBackup as error:
-        raise DamagedBackup(f"backup {manifest.id} is damaged: {error}") from error
+        if str(error).startswith(whose):
+            raise
+        raise DamagedBackup(f"{whose}: {error}") from error
     except EngineStalled as error:
         raise StoreError(f"cannot read backup {manifest.id}: {error}") from error
 

@@ -1,6 +1,7 @@
 """Verify: prove backups, and keep beside each manifest what came of it.
 
-A good one gets the state `checked` or `verified`, a bad one `damaged`; only a whole read takes
+A good one gets the state `checked` or `verified`, one whose key is not there `sealed`, a bad one
+`damaged`; only a whole read takes
 `damaged` away again. Nothing else is written, and below another machine's prefix nothing at all.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from backupd.catalog import Catalog
 from backupd.errors import StoreError
-from backupd.layout import DAMAGED, BackupKey
+from backupd.layout import DAMAGED, SEALED, BackupKey
 from backupd.proof import Depth, longest_unproven
 from backupd.site import Site
 from backupd.verbs.examine import Examiner, Finding, Verdict
@@ -82,6 +83,11 @@ def unread(findings: Iterable[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.verdict is Verdict.UNREAD]
 
 
+def sealed(findings: Iterable[Finding]) -> list[Finding]:
+    """Those of encrypted backups that were not looked into, for want of their key."""
+    return [finding for finding in findings if finding.verdict is Verdict.SEALED]
+
+
 class _Progress:
     """Hands on to whoever is told now."""
 
@@ -130,6 +136,9 @@ class _Keeper:
             if DAMAGED in backup.states and self._depth is Depth.DATA:
                 for refusal in self._store.delete([backup.state_key(DAMAGED)]):
                     raise StoreError(f"cannot delete {refusal.key}: {refusal.cause}")
+        elif finding.verdict is Verdict.SEALED:
+            # A mark of damage stays: what is inside may be what is damaged.
+            self._store.put_bytes(backup.state_key(SEALED), b"")
         # One that is known already keeps the moment at which it failed, unless it was read again.
         elif finding.verdict is Verdict.DAMAGED and (
             DAMAGED not in backup.states or self._depth is Depth.DATA

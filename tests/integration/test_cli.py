@@ -58,7 +58,7 @@ def test_the_help_documents_the_exit_codes(backupd: Command) -> None:
     text = " ".join(succeeded(backupd("--help")).stdout.split())
 
     assert (
-        "Exit codes: 0 all good, 1 some sources failed, 2 usage or policy, 3 engine, 4 store, "
+        "Exit codes: 0 all good, 1 some sources failed, 2 usage, policy or key, 3 engine, 4 store, "
         "5 not found, 6 damaged backup, 7 already running, 8 cannot be given back as it was."
     ) in text
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from backupd.age_keys import Identities
 from backupd.catalog import Catalog
 from backupd.container_plan import Plan
 from backupd.errors import DamagedBackup, NotRestorable
@@ -25,7 +26,7 @@ from backupd.verbs.recreate_plan import Part, Prepared, Wish, prepare
 from tests.unit.test_container_plan import VOLUME, in_app_container, ran
 
 MANIFEST = Path(__file__).parent / "manifests" / "v1-container.json"
-NO_ENGINE = cast(Site, SimpleNamespace(engine=None))
+NO_ENGINE = cast(Site, SimpleNamespace(engine=None, identities=Identities()))
 """A record that makes no sense is told before the engine is asked for anything."""
 
 

@@ -130,4 +130,5 @@ def test_an_archive_key_tells_its_id_and_what_it_is() -> None:
 
     assert parse_archive_key(key) == (ARCHIVE_ID, "tar.zst")
     assert parse_archive_key(key.replace("tar.zst", "record.json")) == (ARCHIVE_ID, "record.json")
+    assert parse_archive_key(f"{key}.age") == (ARCHIVE_ID, "tar.zst.age")
     assert parse_archive_key(key.replace(".tar.zst", ".exe")) is None

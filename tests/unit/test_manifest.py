@@ -44,6 +44,7 @@ def test_fixtures_of_every_kind_are_there() -> None:
         "v1-image.json",
         "v1-bundle.json",
         "v1-container.json",
+        "v1-container-encrypted.json",
         "v1-volume.json",
     }
 
@@ -89,6 +90,38 @@ def test_a_hostile_archive_record_is_refused(archive: dict[str, Any]) -> None:
 
     with pytest.raises(DamagedBackup):
         parse(changed(data, archive=whole), key)
+
+
+def test_an_archive_tells_for_whom_it_is_encrypted() -> None:
+    encrypted, clear = (
+        parse(*stored(f"{name}.json")) for name in ("v1-container-encrypted", "v1-container")
+    )
+
+    assert {"age1", "ssh-"} == {one[:4] for one in encrypted.archive.recipients}
+    assert frozenset() == clear.archive.recipients
+    assert clear.record is not None
+    assert clear.record.encryption is None
+
+
+@pytest.mark.parametrize("part", ["archive", "record"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encryption": None},
+        {"encryption": {"format": "age", "recipients": [], "header_sha256": "0" * 64}},
+        {"encryption": {"format": "rot13", "recipients": ["age1x"], "header_sha256": "0" * 64}},
+        {"encryption": {"format": "age", "recipients": ["age1x\n"], "header_sha256": "0" * 64}},
+        {"encryption": {"format": "age", "recipients": ["\x1b[2J"], "header_sha256": "0" * 64}},
+        {"encryption": {"format": "age", "recipients": ["age1x"], "header_sha256": "short"}},
+        {"encryption": {"format": "age", "recipients": ["age1x"]}},
+    ],
+)
+def test_an_encryption_that_does_not_fit_is_refused(part: str, changes: dict[str, Any]) -> None:
+    data, key = stored("v1-container-encrypted.json")
+    whole = json.loads(data)[part] | changes
+
+    with pytest.raises(DamagedBackup):
+        parse(changed(data, **{part: whole}), key)
 
 
 @pytest.mark.parametrize("fields", [{"name": "other:1"}, {"host": "else"}, {"job": "weekly"}])

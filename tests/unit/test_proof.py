@@ -102,6 +102,10 @@ def test_a_look_at_the_objects_counts_for_the_next_such_look_and_not_for_a_read(
     assert [[2], [1]] == [chosen(backups, 50, depth) for depth in (Depth.OBJECTS, Depth.DATA)]
 
 
+def test_one_that_nobody_has_the_key_of_takes_no_other_ones_turn() -> None:
+    assert [2] == chosen([key(1, sealed=1, days=1), key(2, verified=5, days=2)], 50)
+
+
 def test_all_backups_of_an_archive_come_together() -> None:
     assert [1, 1] == chosen([key(1, days=2), key(2, days=9), key(1, days=1)], 50)
 
@@ -139,7 +143,7 @@ def test_prune_keeps_the_newest_proven_backup_and_says_why(shelf: Shelf, proof: 
     assert ("held",) == verdict.rules
 
 
-@pytest.mark.parametrize("states", [["checked"], ["verified", "damaged"]])
+@pytest.mark.parametrize("states", [["checked"], ["sealed"], ["verified", "damaged"]])
 def test_prune_shelters_neither_a_mere_look_nor_a_damaged_backup(
     shelf: Shelf, states: list[str]
 ) -> None:
