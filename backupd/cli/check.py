@@ -36,12 +36,15 @@ def check(session: Session, *, as_json: bool) -> None:
 
 def _examine(session: Session) -> dict[str, Any]:
     from backupd.verbs.check import findings, probe_store, selected
+    from backupd.verbs.check_lock import bucket_warnings, require_deletable
 
     policy, site = session.policy, session.site
     version = site.engine.version()
-    probe_store(site)
+    refused = probe_store(site)
+    require_deletable(site, policy, refused)
     site.catalog.require_ours(site.state.machine_id())
-    sources, missing, warnings = [], [], []
+    sources, missing = [], list[dict[str, str]]()
+    warnings = bucket_warnings(site, policy)
     for name, job in policy.jobs.items():
         selection = selected(site, name, job)
         for finding in findings(site.engine, name, selection):
@@ -65,6 +68,7 @@ def _examine(session: Session) -> dict[str, Any]:
         "host": site.host,
         "engine": {"address": site.engine.host, "version": version.version},
         "store": site.store.url,
+        "deletable": not refused,
         "sources": sources,
         "missing": missing,
         "warnings": warnings,
@@ -85,7 +89,8 @@ def _print(report: dict[str, Any]) -> None:
     engine = report["engine"]
     click.echo("policy   valid")
     click.echo(f"engine   Docker {shown(engine['version'])} answers at {engine['address']}")
-    click.echo(f"store    {report['store']} can be written, read, listed and deleted from")
+    able = "listed and deleted from" if report["deletable"] else "listed, and not deleted from"
+    click.echo(f"store    {report['store']} can be written, read, {able}")
     click.echo(f"host     {report['host']}\n")
     rows = [[s["job"], s["kind"], s["name"], _size(s), s["advice"]] for s in report["sources"]]
     print_table(["JOB", "KIND", "NAME", ">SIZE", ""], rows)

@@ -46,8 +46,11 @@ class Finding:
         return f"changed: {self.changes} {paths} from its image, export it"
 
 
-def probe_store(site: Site) -> None:
-    """Write, read, list and delete one small object below the host's prefix. Raises StoreError."""
+def probe_store(site: Site) -> str:
+    """Write, read, list and delete one small object below the host's prefix. Raises StoreError.
+
+    Why it could not be deleted; empty if it was.
+    """
     key = f"{segment(site.host)}/probe/{secrets.token_hex(8)}"
     content = secrets.token_bytes(1024)
     site.store.put_bytes(key, content)
@@ -61,8 +64,7 @@ def probe_store(site: Site) -> None:
             raise StoreError(f"cannot list {site.store.url}: a written object is not shown")
     finally:
         refused = site.store.delete([key])
-    if refused:
-        raise StoreError(f"cannot remove objects from {site.store.url}: {refused[0].cause}")
+    return refused[0].cause if refused else ""
 
 
 def selected(site: Site, name: str, job: Job) -> Selection:

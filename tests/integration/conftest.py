@@ -103,10 +103,13 @@ def policy(backupd: Command, engine: Engine, request: pytest.FixtureRequest) -> 
     return write
 
 
-def store_section(server: SeaweedFS) -> dict[str, Any]:
-    """A new bucket of the server, as the policy's section `store`, over http."""
+def store_section(server: SeaweedFS, *, locks: bool = False) -> dict[str, Any]:
+    """A new bucket of the server, as the policy's section `store`, over http.
+
+    With `locks` it has object lock; the policy does not ask for it.
+    """
     name = f"{OWN_PREFIX}-{next(_numbers)}"
-    server.make_bucket(name)
+    server.make_bucket(name, locks=locks)
     return {
         "url": f"s3://{name}/docker",
         "endpoint": server.endpoint,
