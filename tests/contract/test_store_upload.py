@@ -102,7 +102,7 @@ class Gauge:
 
     def wait_until_taken(self, bytes_: int) -> None:
         with self.moved:
-            assert self.moved.wait_for(lambda: self.taken_bytes >= bytes_, timeout=20)
+            assert self.moved.wait_for(lambda: self.taken_bytes >= bytes_, timeout=60)
 
 
 def test_a_slow_server_holds_the_source_back(odd: OddS3) -> None:
@@ -187,7 +187,7 @@ class Silent:
     def read(self, size: int, /) -> bytes:
         if not self._left:
             self.is_silent.set()
-            Event().wait(30)
+            Event().wait(120)
         self._left -= size
         return bytes(size)
 
@@ -196,7 +196,7 @@ def test_ctrl_c_while_the_source_is_silent_aborts_the_upload(odd: OddS3) -> None
     source, main = Silent(), get_ident()
 
     def interrupt() -> None:
-        source.is_silent.wait(20)
+        source.is_silent.wait(60)
         pthread_kill(main, SIGINT)
 
     Thread(target=interrupt).start()

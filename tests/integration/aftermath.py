@@ -83,7 +83,7 @@ def manifest_in(store: Path) -> dict[str, Any]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], *, timeout_seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], *, timeout_seconds: float = 120) -> None:
     """Return once the condition holds. Raises TimeoutError."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():

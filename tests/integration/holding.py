@@ -25,7 +25,7 @@ class Held:
             self._release.set()
         else:
             self.process.send_signal(number)
-        output, errors = self.process.communicate(timeout=60)
+        output, errors = self.process.communicate(timeout=120)
         return Result(self.process.returncode, output, errors.decode())
 
 
@@ -36,13 +36,13 @@ def held(backupd: Command, faulty: FaultyEngine, fault: Fault, *arguments: str) 
 
     def hold() -> None:
         reached.set()
-        release.wait(120)
+        release.wait(300)
 
     fault.act = hold
     faulty.add(fault)
     with backupd.start(*arguments) as process:
         try:
-            assert reached.wait(60), "the command did not come so far"
+            assert reached.wait(120), "the command did not come so far"
             yield Held(process, release)
         finally:
             release.set()

@@ -80,7 +80,7 @@ def test_a_wrong_policy_is_refused_with_its_line_before_anything_is_touched(
     old, new, words = CHANGES[change]
     assert old in PLAIN
     write(backupd, watched, PLAIN.replace(old, new, 1))
-    result = backupd("backup", timeout_seconds=30)
+    result = backupd("backup", timeout_seconds=120)
 
     assert 2 == result.code, result.stderr
     refuse_secrets(result)

@@ -105,8 +105,10 @@ def test_a_missed_run_of_a_job_that_does_not_catch_up_is_recorded_as_skipped(
 def test_a_run_that_outlasts_its_timeout_is_recorded_as_failed(past: Command) -> None:
     (run,) = past("history", "slow", "--json").json
 
+    # On a busy machine the second may be over before the container is even found.
+    said = [run["note"], *(source["error"] for source in run["sources"])]
     assert "failed" == run["state"]
-    assert "timed out after 1s; raise jobs.slow.timeout" == run["sources"][0]["error"]
+    assert "timed out after 1s; raise jobs.slow.timeout" in " ".join(said)
 
 
 def test_failures_and_skipped_runs_reach_people(past: Command) -> None:
@@ -198,7 +200,7 @@ def tick(engine: Engine, s3: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
         before = backupd("status").code
         with running(backupd) as daemon:
             hold.wait()
-            daemon.wait_for("job each ended: good", patience_seconds=90)
+            daemon.wait_for("job each ended: good", patience_seconds=180)
             wait_until(lambda: is_skipped(backupd, "held"), timeout_seconds=120)
             hold.release()
             daemon.wait_for("job held ended: good")

@@ -191,7 +191,7 @@ def test_a_command_that_runs_can_be_cut_short_by_who_stops_the_backup(
     with backupd.start("backup", "nightly") as backup:
         wait_until(lambda: run_inside(service, NAME, "test -e /begun || echo not") == "")
         backup.send_signal(signal.SIGTERM)
-        backup.communicate(timeout=60)
+        backup.communicate(timeout=120)
 
     assert 130 == backup.returncode
     assert ["started", "after"] == log(service)

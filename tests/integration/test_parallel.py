@@ -28,7 +28,7 @@ from tests.servers.faulty_engine import EXPORT, SAVE, Fault, FaultyEngine, Then
 
 NAMES = [f"backupd-test-parallel-{number}" for number in range(4)]
 IMAGES = ["backupd-test-parallel:1", "backupd-test-parallel:2", "backupd-test-parallel-other:1"]
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_all_that_is_under_way_is_undone_when_the_backup_is_told_to_stop(
         both.wait(PATIENCE_SECONDS)
         paused = [status(api, name) for name in containers].count("paused")
         backup.send_signal(number)
-        output, errors = backup.communicate(timeout=60)
+        output, errors = backup.communicate(timeout=120)
 
     assert 2 == paused
     assert (130, b"") == (backup.returncode, output)
@@ -162,13 +162,14 @@ def test_a_job_that_takes_too_long_is_ended_and_undone(
 ) -> None:
     first, second = containers[:2]
     chosen: list[dict[str, Any]] = selectors([first, second], **{way: True})
-    written(1, containers=chosen, timeout="5s")
+    # Enough to find the containers on a busy machine, which counts too.
+    written(1, containers=chosen, timeout="10s")
     faulty.add(Fault(EXPORT, Then.STALL, at_byte=50_000))
     result = backupd("backup")
 
     assert 1 == result.code
     assert [
-        f"backupd: container {name}: timed out after 5s; raise jobs.nightly.timeout"
+        f"backupd: container {name}: timed out after 10s; raise jobs.nightly.timeout"
         for name in (first, second)
     ] == sorted(result.stderr.splitlines())
     refuse_secrets(result)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 HANG = 0
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

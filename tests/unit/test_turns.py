@@ -11,7 +11,7 @@ from backupd.errors import Cancelled
 from backupd.stream import Cancel
 from backupd.turns import Turns
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 class Worker:
