@@ -131,6 +131,20 @@ def is_helper(thing: Inspect) -> bool:
     return OWNER_LABEL in (thing.get("Labels") or {})
 
 
+def disowned(thing: Inspect) -> Inspect:
+    """What inspect told of a thing, without the labels by which helpers are known, and swept.
+
+    A record that somebody forged could name us as the owner of what is made again from it.
+    """
+    labels = thing.get("Labels")
+    if not isinstance(labels, dict):
+        return thing
+    return {
+        **thing,
+        "Labels": {k: v for k, v in labels.items() if k not in (OWNER_LABEL, LEASE_LABEL)},
+    }
+
+
 def inspect_volume(engine: Engine, name: str) -> Inspect:
     """What the engine says of a volume. Raises NotFound."""
     found: Inspect = engine.ask(f"cannot inspect volume {name!r}", f"/volumes/{url_path(name)}")

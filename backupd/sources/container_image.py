@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from backupd.errors import DamagedBackup
+from backupd.volume_access import disowned
 
 _FROM_CONTAINER = (
     "User",
@@ -78,14 +79,21 @@ def read_record(data: bytes) -> Record:
     try:
         record = json.loads(data)
         container, image = record["container"], record["image"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedBackup("cannot read the record of inspect: it is not one of ours") from error
     if not isinstance(container, dict) or not isinstance(image, dict | None):
         raise DamagedBackup("cannot read the record of inspect: it is not one of ours")
     around = {part: record.get(part) or {} for part in ("networks", "volumes", "lenders")}
     if not all(isinstance(part, dict) for part in around.values()):
         raise DamagedBackup("cannot read the record of inspect: it is not one of ours")
+    for part in ("networks", "volumes"):
+        around[part] = {name: _disowned(described) for name, described in around[part].items()}
+    container = {**container, "Config": _disowned(container.get("Config"))}
     return Record(container, image or {}, str(record.get("machine") or ""), **around)
+
+
+def _disowned(described: Any) -> Any:
+    return disowned(described) if isinstance(described, dict) else described
 
 
 def image_config(record: Record, *, diff_id: str, taken_at: datetime, comment: str) -> bytes:

@@ -20,6 +20,7 @@ from backupd.layout import Kind
 from backupd.manifest import Manifest
 from backupd.sources.container_image import Record, read_record
 from backupd.stop_order import dependencies
+from backupd.volume_access import disowned
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def summary_of(ran: Ran) -> Inspect:
 def described_volume(manifest: Manifest, data: bytes | None) -> dict[str, Any]:
     """What inspect told of a volume; nothing for a directory of the host. Raises DamagedBackup."""
     with understood(manifest):
-        described: dict[str, Any] = json.loads(data or b"{}").get("volume") or {}
+        described = disowned(json.loads(data or b"{}").get("volume") or {})
         texts = (described.get("Options") or {}, described.get("Labels") or {})
         for key, value in [pair for part in texts for pair in part.items()]:
             if not isinstance(value, str):

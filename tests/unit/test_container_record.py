@@ -20,9 +20,10 @@ from backupd.site import Site
 from backupd.stores.directory import DirectoryStore
 from backupd.verbs.drill_container import drill_container
 from backupd.verbs.drill_scratch import Scratch
-from backupd.verbs.records import described_volume
+from backupd.verbs.records import container_record, described_volume
 from backupd.verbs.recreate_from import ImageSource, Stored
 from backupd.verbs.recreate_plan import Part, Prepared, Wish, prepare
+from backupd.volume_access import LEASE_LABEL, OWNER_LABEL
 from tests.unit.test_container_plan import VOLUME, in_app_container, ran
 
 MANIFEST = Path(__file__).parent / "manifests" / "v1-container.json"
@@ -114,6 +115,26 @@ def test_a_volumes_record_that_makes_no_sense_is_a_damaged_backup(
 ) -> None:
     with pytest.raises(DamagedBackup, match="cannot be understood"):
         described_volume(stored(tmp_path).manifest, record)
+
+
+def test_nothing_that_is_made_again_claims_to_be_a_helper_which_the_next_run_would_sweep(
+    tmp_path: Path,
+) -> None:
+    forged = {"Labels": {"mine": "yes", OWNER_LABEL: "this machine", LEASE_LABEL: "1-dead"}}
+    container = ran(config=forged).container
+    around = {"networks": {"app": forged}, "volumes": {"data": forged}}
+    data = json.dumps({"container": container, "image": None, **around}).encode()
+    manifest = stored(tmp_path).manifest
+
+    record = container_record(manifest, data)
+    volume = described_volume(manifest, json.dumps({"volume": forged}).encode())
+
+    assert [{"mine": "yes"}] * 4 == [
+        record.container["Config"]["Labels"],
+        record.networks["app"]["Labels"],
+        record.volumes["data"]["Labels"],
+        volume["Labels"],
+    ]
 
 
 def test_a_directorys_backup_describes_no_volume(tmp_path: Path) -> None:
