@@ -29,7 +29,11 @@ from backupd.tar import TarWalk
 from tests.unit.image_tars import tar_of
 from tests.unit.test_stream import AnythingGoes, pieces
 
-KEY, OTHER = x25519.Identity.generate(), x25519.Identity.generate()
+# Not a new one each time: it is part of the tests' names.
+KEY = x25519.Identity.from_str(
+    "AGE-SECRET-KEY-1ZC6SYHMMERYVUZF0A3TLYGR0DA6S0J2WR2CN4EFTKEWTTNE63QLS36AUXA"
+)
+OTHER = x25519.Identity.generate()
 MINE, OTHERS = Identities((KEY,)), Identities((OTHER,))
 PUBLIC, OTHER_PUBLIC = str(KEY.to_public()), str(OTHER.to_public())
 NOISE = os.urandom(300_000)

@@ -10,9 +10,11 @@ from pyrage import x25519
 from backupd.config import Loaded, load
 from backupd.errors import PolicyError
 
-IDENTITY = x25519.Identity.generate()
-KEY, SECRET = str(IDENTITY.to_public()), str(IDENTITY)
-OTHER = str(x25519.Identity.generate().to_public())
+SECRET = "AGE-SECRET-KEY-16AXVAMJZ3ZMJ5RHKWTV4LXPQVCXSPA65PL40L0ASEGUJTVXP79USHP2X84"
+KEY = str(x25519.Identity.from_str(SECRET).to_public())
+OTHER = "age1qnxl24hs25z3qa2cxlu4xl9l74q9xn59mufahdcycs8dsxcec9mqh3tefg"
+"""Made for these tests; not new ones each time, since they are parts of the tests' names."""
+
 DEFAULTS = f"defaults: {{encryption: {{recipients: [{KEY}]}}}}\n"
 JOB = "jobs:\n  nightly:\n    images: [app]\n"
 
