@@ -11,14 +11,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backupd import half_imports
 from backupd.engine import ANSWER_TIMEOUT_SECONDS, Engine, Inspect
 from backupd.engine_exec import Command, run_inside
-from backupd.errors import AlreadyRunning, BackupdError, EngineError, EngineUnreachable, NotFound
+from backupd.errors import (
+    AlreadyRunning,
+    BackupdError,
+    EngineError,
+    EngineUnreachable,
+    NotFound,
+    UsageError,
+)
 from backupd.journal_file import (
     AFTER,
     FOLDER,
@@ -114,7 +121,10 @@ def owing(
         if owed.since is None:
             path.unlink(missing_ok=True)
         else:
-            write(state, replace(entry, commands=commands[owed.since :], first=owed.since))
+            rest = replace(entry, commands=commands[owed.since :], first=owed.since)
+            # Where there is no room for it, all of them stay owed: better twice than never.
+            with suppress(OSError, UsageError):
+                write(state, rest)
 
 
 def _refuse_if_it_would_vanish(found: Inspect, name: str) -> None:

@@ -134,6 +134,24 @@ def test_the_time_is_counted_from_when_somebody_began_to_wait(
     assert "last\n" == log(api)
 
 
+def test_commands_that_cannot_be_written_down_anew_stay_owed_all_of_them(
+    api: docker.APIClient, site: Site, container: Container, clock: Clock
+) -> None:
+    def stop() -> None:
+        site.cancel.set()
+        clock.pass_all()
+        (entry,) = (site.state.path / "journal").glob("after-*.json")
+        entry.with_suffix(".partial").mkdir()
+
+    with pytest.raises(Cancelled):
+        read_until_stopped(site, container, [LAST], stop)
+    (obstacle,) = (site.state.path / "journal").glob("*.partial")
+    obstacle.rmdir()
+    caught_up(site)
+
+    assert "last\n" == log(api)
+
+
 def test_a_job_whose_own_time_is_over_still_runs_what_is_after(
     api: docker.APIClient, site: Site, container: Container, clock: Clock
 ) -> None:
