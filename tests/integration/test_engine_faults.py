@@ -50,6 +50,8 @@ JOB = {
 NAMES = {SAVE: IMAGE, EXPORT: CONTAINER}
 PATIENCE = {"stall_timeout": "60s"}
 """More than an engine on a busy machine takes for its next piece."""
+LITTLE_PATIENCE = {"stall_timeout": "2s"}
+"""For tests in which it falls silent for good."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,10 @@ def store(tmp_path: Path, policy: WritePolicy, faulty: FaultyEngine, scene: Scen
 
 
 def have_little_patience(backupd: Command, more: str = "") -> None:
-    """For tests in which the engine falls silent for good."""
+    """Let the policy that is there have `LITTLE_PATIENCE`, and what is in `more`."""
+    old, new = PATIENCE["stall_timeout"], LITTLE_PATIENCE["stall_timeout"]
     config = backupd.config.read_text()
-    backupd.write(config.replace("stall_timeout: 60s", f"stall_timeout: 2s{more}"))
+    backupd.write(config.replace(f"stall_timeout: {old}", f"stall_timeout: {new}{more}"))
 
 
 def assert_nothing_happened(scene: Scene, backupd: Command, store: Path) -> None:
@@ -219,7 +222,7 @@ def test_no_unfinished_upload_stays_in_the_bucket(
     policy(
         {"nightly": JOB},
         store={**bucket, "part_size": "5MiB"},
-        docker={"host": faulty.host, **PATIENCE},
+        docker={"host": faulty.host, **(LITTLE_PATIENCE if then is Then.STALL else PATIENCE)},
         compression="none",
     )
 
