@@ -180,7 +180,8 @@ def _failure(inside: _Inside, command: Command, cancel: Cancel) -> str | None:
 def _in_words(ended: Ended, command: Command) -> str:
     said = f": {ended.last_line}" if ended.last_line else ""
     if ended.exit_code is None:
-        return f"did not end within {command.timeout_seconds:g} s, and may go on in there{said}"
+        seconds = round(command.timeout_seconds, 1)
+        return f"did not end within {seconds:g} s, and may go on in there{said}"
     return f"ended with exit code {ended.exit_code}{said}"
 
 
