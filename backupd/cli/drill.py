@@ -36,6 +36,7 @@ def drill(session: Session, /, sources: tuple[str, ...], **options: Any) -> None
     Examples: backupd drill
               backupd drill web pgdata
               backupd drill web --keep
+              backupd drill web --identity backups.key
     """
     from backupd.verbs.drill import drill
 

@@ -19,6 +19,7 @@ def restore() -> None:
               backupd restore container web --run --at 2026-03-01
               backupd restore volume pgdata --to pgdata-old
               backupd restore image --from backup.tar.zst
+              backupd restore image app:2 --identity backups.key
     """
 
 

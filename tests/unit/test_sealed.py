@@ -23,21 +23,26 @@ from backupd.errors import DamagedBackup, NoKey
 from backupd.history import History
 from backupd.layout import Kind, archive_key
 from backupd.manifest import Archive, Manifest
-from backupd.policy import Policy
+from backupd.policy import Compression, Policy
 from backupd.proof import Depth
 from backupd.run_record import VERIFY, RunRecord
 from backupd.site import Site
+from backupd.sources import Survey
+from backupd.sources.image import ImageSource
+from backupd.verbs.commit import Draft, reuse
 from backupd.verbs.examine import Finding, Verdict
 from backupd.verbs.sealing import require_key
+from backupd.verbs.task import Task
 from backupd.verbs.transfer import received
 from backupd.verbs.verify import verify
-from tests.contract.shelves import HOST, NOW, Shelf
+from tests.contract.shelves import DAY, HOST, JOB, NAME, NOW, Shelf
 from tests.unit.proven import CONTAINER, Ear, add, backup_of, flip, make_shelf, mark, tar_of
 
 KEY = x25519.Identity.generate()
 PUBLIC = str(KEY.to_public())
 MINE = Identities((KEY,))
-OTHERS = Identities((x25519.Identity.generate(),))
+STRANGER = x25519.Identity.generate()
+OTHER, OTHERS = str(STRANGER.to_public()), Identities((STRANGER,))
 NOBODYS = Identities()
 TAR = tar_of("content")
 
@@ -227,3 +232,35 @@ def test_a_fingerprint_tells_recipients_apart_and_the_content_all_the_same() -> 
     assert 1 == len({mark[:CONTENT_DIGITS] for mark in marks})
     assert fingerprint("app", "zstd", ["b", "a"]) == marks[3]
     assert fingerprint("other", "zstd", ["a"])[:CONTENT_DIGITS] != marks[1][:CONTENT_DIGITS]
+
+
+@pytest.mark.parametrize(
+    ("stored_for", "wanted", "is_reused"),
+    [
+        ([PUBLIC], [PUBLIC], True),
+        ([PUBLIC, OTHER], [OTHER, PUBLIC], True),
+        ([PUBLIC], [PUBLIC, OTHER], False),
+        ([PUBLIC, OTHER], [PUBLIC], False),
+        ([PUBLIC], [], False),
+        ([], [PUBLIC], False),
+        ([], [], True),
+    ],
+)
+def test_an_archive_serves_again_only_for_the_recipients_that_its_manifest_names(
+    shelf: Shelf, stored_for: list[str], wanted: list[str], is_reused: bool
+) -> None:
+    archive = shelf.add_archive()
+    encryption = {"format": "age", "recipients": stored_for, "header_sha256": "0" * 64}
+    if stored_for:
+        stored = (shelf.directory / "store" / archive.key).read_bytes()
+        shelf.store.put_bytes(f"{archive.key}.age", stored)
+        changes = {"key": f"{archive.key}.age", "encryption": encryption}
+        archive = Archive.model_validate({**archive.model_dump(), **changes})
+    earlier = shelf.add(DAY, archive=archive)
+    task = Task(JOB, ImageSource(NAME), Compression(), "name", recipients=frozenset(wanted))
+    survey = Survey(0, images=earlier.images)
+
+    found = reuse(shelf.site, Draft(shelf.site, task, NOW), survey, [earlier.key])
+
+    assert is_reused is (found is not None)
+    assert (2 if is_reused else 1) == len(shelf.catalog.backups())
