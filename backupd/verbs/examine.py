@@ -27,8 +27,8 @@ from backupd.proof import Depth
 from backupd.site import Site
 from backupd.stream import Check
 from backupd.tar import TarWalk
-from backupd.verbs.sealing import record_of, require_key
-from backupd.verbs.transfer import Progress, received, stored_bytes
+from backupd.verbs.sealing import missing, opened_record, require_key
+from backupd.verbs.transfer import Progress, received, stored_archive
 
 FEW = 20
 """So many archives are asked for one by one; for more, listing them all costs fewer requests."""
@@ -56,7 +56,8 @@ class Finding:
     cause: str = ""
     """A sentence, for what is sealed, damaged or unread."""
     read_bytes: int = 0
-    """Plain bytes that were read of its archive, here or for an earlier backup of the same one."""
+    """Plain bytes that were read of its archive, here or for an earlier backup of the same one; of
+    a sealed one its stored bytes."""
 
 
 class Examiner:
@@ -78,9 +79,9 @@ class Examiner:
         """What is found of the backup. Raises Cancelled."""
         try:
             manifest = self._catalog.manifest(backup)
-            self._require_objects(manifest)
+            record = self._require_objects(manifest)
             if self._depth is Depth.DATA:
-                return self._read_data(backup, manifest)
+                return self._read_data(backup, manifest, record)
             if DAMAGED in backup.states:
                 return Finding(backup, Verdict.DAMAGED, _known(backup))
         except NotFound:
@@ -91,10 +92,10 @@ class Examiner:
             return Finding(backup, Verdict.UNREAD, f"cannot verify backup {backup.id}: {error}")
         return Finding(backup, Verdict.PROVEN)
 
-    def _read_data(self, backup: BackupKey, manifest: Manifest) -> Finding:
+    def _read_data(self, backup: BackupKey, manifest: Manifest, record: bytes | None) -> Finding:
         """Read all of it, as far as there is a key. Raises DamagedBackup, StoreError, NotFound."""
         try:
-            record_of(self._catalog, manifest, self._site.identities)
+            opened_record(manifest, record, self._site.identities)
             require_key(self._catalog, manifest, self._site.identities)
         except NoKey as error:
             self._require_once((manifest.archive, "stored"), manifest, self._read_stored)
@@ -117,24 +118,22 @@ class Examiner:
             Finding(backup, Verdict.DAMAGED, cause) if is_there else Finding(backup, Verdict.GONE)
         )
 
-    def _require_objects(self, manifest: Manifest) -> None:
-        """Raise DamagedBackup unless archive and record are there as the manifest has them."""
+    def _require_objects(self, manifest: Manifest) -> bytes | None:
+        """The record as it is stored. Raises DamagedBackup unless that and the archive are there as
+        the manifest has them."""
         archive, store = manifest.archive, self._catalog.store
         stored_bytes = self._listed.get(archive.key)
         if stored_bytes != archive.stored_bytes:
             # The listing may be older than the backup; and where there are few, there is none.
             stored_bytes = store.size(archive.key)
         if stored_bytes is None:
-            raise DamagedBackup(
-                f"backup {manifest.id} is damaged: its archive {archive.key} is missing from "
-                f"{store.url}"
-            )
+            raise missing(self._catalog, manifest)
         if stored_bytes != archive.stored_bytes:
             raise DamagedBackup(
                 f"backup {manifest.id} is damaged: its archive {archive.key} has {stored_bytes} "
                 f"bytes, and {archive.stored_bytes} were stored"
             )
-        self._catalog.record(manifest)
+        return self._catalog.record(manifest)
 
     def _require_once(
         self, what: object, manifest: Manifest, read: Callable[[Manifest], None]
@@ -164,16 +163,17 @@ class Examiner:
                 check.finish()
             except ArchiveBroken as error:
                 raise DamagedBackup(f"backup {manifest.id} is damaged: {error}") from error
-        _require_stored(stored, manifest)
+        _require_stored(stored.hexdigest(), manifest)
 
     def _read_stored(self, manifest: Manifest) -> None:
         """The same of the stored bytes alone, of which nobody has the key."""
         digest, read_bytes = hashlib.sha256(), 0
         try:
-            with stored_bytes(self._site, self._catalog, manifest) as chunks:
+            with stored_archive(self._site, self._catalog, manifest) as chunks:
                 for chunk in chunks:
                     digest.update(chunk)
                     read_bytes += len(chunk)
+                    self._progress(read_bytes)
         except EngineStalled as error:
             raise StoreError(str(error)) from error
         if read_bytes < manifest.archive.stored_bytes:
@@ -181,11 +181,11 @@ class Examiner:
                 f"backup {manifest.id} is damaged: it ends after {read_bytes} of its "
                 f"{manifest.archive.stored_bytes} stored bytes"
             )
-        _require_stored(digest, manifest)
+        _require_stored(digest.hexdigest(), manifest)
 
 
-def _require_stored(digest: hashlib._Hash, manifest: Manifest) -> None:
-    if digest.hexdigest() != manifest.archive.stored_sha256:
+def _require_stored(sha256: str, manifest: Manifest) -> None:
+    if sha256 != manifest.archive.stored_sha256:
         raise DamagedBackup(
             f"backup {manifest.id} is damaged: the SHA-256 of its stored bytes is not the one "
             "in its manifest"

@@ -84,7 +84,11 @@ def record_of(catalog: Catalog, manifest: Manifest, identities: Identities) -> b
 
     Raises DamagedBackup, NoKey.
     """
-    data = catalog.record(manifest)
+    return opened_record(manifest, catalog.record(manifest), identities)
+
+
+def opened_record(manifest: Manifest, data: bytes | None, identities: Identities) -> bytes | None:
+    """The same of a record as it is stored."""
     if data is None or manifest.record is None or manifest.record.encryption is None:
         return data
     encryption = manifest.record.encryption

@@ -160,7 +160,7 @@ def received(
     Cancelled; whoever consumes it must not take a raised error for an end.
     """
     with ExitStack() as stack:
-        stored = stack.enter_context(stored_bytes(site, catalog, manifest, on_stored=on_stored))
+        stored = stack.enter_context(stored_archive(site, catalog, manifest, on_stored=on_stored))
         with _named(manifest):
             opened = stack.enter_context(unsealed(stored, manifest, site.identities))
         plain = verified(
@@ -173,7 +173,7 @@ def received(
 
 
 @contextmanager
-def stored_bytes(
+def stored_archive(
     site: Site,
     catalog: Catalog,
     manifest: Manifest,
