@@ -24,9 +24,13 @@ def age_key(path: Path) -> KeyPair:
     return KeyPair(path, _run(_program("age-keygen"), "-y", str(path)).decode().strip())
 
 
-def ssh_key(path: Path, kind: str = "ed25519") -> KeyPair:
-    """A new key pair of ssh, without a passphrase."""
-    _run("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "somebody@somewhere", "-f", str(path))
+def ssh_key(
+    path: Path, kind: str = "ed25519", *, passphrase: str = "", bits: int | None = None
+) -> KeyPair:
+    """A new key pair of ssh, with a comment."""
+    size = ["-b", str(bits)] if bits else []
+    words = ["-q", "-t", kind, *size, "-N", passphrase, "-C", "somebody@somewhere"]
+    _run(_program("ssh-keygen"), *words, "-f", str(path))
     return KeyPair(path, path.with_suffix(".pub").read_text().strip())
 
 
@@ -36,12 +40,13 @@ def decrypt(stored: bytes, key: KeyPair) -> bytes:
 
 
 def _program(name: str) -> str:
-    """The path of a program of age, installed from the system's packages where it is missing."""
+    """The path of a program, installed from the system's packages where it is missing."""
     found = shutil.which(name)
     if found is None:
-        install_package("age", "age, which decrypts backups without backupd")
+        package = "openssh-client" if name.startswith("ssh") else "age"
+        install_package(package, f"{name}, for backups that are encrypted")
         found = shutil.which(name)
-    assert found is not None, f"no {name} on this machine, even after installing age"
+    assert found is not None, f"no {name} on this machine, even after installing its package"
     return found
 
 

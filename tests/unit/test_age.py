@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from backupd.codec import compressor, decompressed
 from backupd.errors import ArchiveBroken, DamagedBackup, NoKey
 from backupd.stream import ArchiveReader, chunks_of
 from backupd.tar import TarWalk
+from tests.servers.age import ssh_key
 from tests.unit.image_tars import tar_of
 from tests.unit.test_stream import AnythingGoes, pieces
 
@@ -169,28 +169,21 @@ def test_a_header_without_end_is_not_read_for_ever() -> None:
 
 def test_an_ssh_key_encrypts_and_opens(tmp_path: Path) -> None:
     for kind in ("ed25519", "rsa"):
-        path = tmp_path / kind
-        make_ssh_key(path, kind)
-        recipient = check_recipient(path.with_suffix(".pub").read_text())
+        pair = ssh_key(tmp_path / kind, kind)
+        recipient = check_recipient(pair.public)
 
-        assert NOISE == opened(sealed(NOISE, recipient), identities_of(path.read_bytes()))
+        assert NOISE == opened(sealed(NOISE, recipient), identities_of(pair.path.read_bytes()))
         assert 1 == recipient.count(" ")  # without the comment
 
 
-def make_ssh_key(path: Path, kind: str = "ed25519", passphrase: str = "", bits: int = 0) -> None:
-    size = ["-b", str(bits)] if bits else []
-    command = ["ssh-keygen", "-q", "-t", kind, *size, "-N", passphrase, "-f", str(path)]
-    subprocess.run(command, check=True)
-
-
 def test_an_ssh_key_that_is_too_short_or_has_a_passphrase_is_refused(tmp_path: Path) -> None:
-    make_ssh_key(tmp_path / "short", "rsa", bits=1024)
-    make_ssh_key(tmp_path / "locked", passphrase="hunter2")
+    short = ssh_key(tmp_path / "short", "rsa", bits=1024)
+    locked = ssh_key(tmp_path / "locked", passphrase="hunter2")
 
     with pytest.raises(ValueError, match="less than 2048 bits"):
-        check_recipient((tmp_path / "short.pub").read_text())
+        check_recipient(short.public)
     with pytest.raises(ValueError, match="with a passphrase"):
-        identities_of((tmp_path / "locked").read_bytes())
+        identities_of(locked.path.read_bytes())
 
 
 @pytest.mark.parametrize(
