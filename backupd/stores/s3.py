@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from backupd.errors import ObjectMissing, ObjectTooLarge, StoreError
 from backupd.policy import StoreSpec
 from backupd.stores import ClosableReader, Entry, Reader, Refusal
-from backupd.stores.s3_client import ATTEMPTS, Connector, place_of
+from backupd.stores.s3_client import ATTEMPTS, Connector, encryption_of, place_of
 from backupd.stores.s3_delete import Deleter
 from backupd.stores.s3_download import Download, length_of
 from backupd.stores.s3_errors import GONE, Place, code_of, status_of, translated
@@ -225,9 +225,7 @@ class S3Store:
     @contextmanager
     def _written(self, key: str) -> Iterator[dict[str, Any]]:
         """The arguments of an upload to `key`, whose errors are translated."""
-        wanted = {"ServerSideEncryption": self._spec.sse, "SSEKMSKeyId": self._spec.sse_kms_key}
-        extra = {name: value for name, value in wanted.items() if value}
-        extra |= self._locks.headers(key)
+        extra = encryption_of(self._spec) | self._locks.headers(key)
         with self._translated("write", key), self._locks.explained(extra, self.full_key(key)):
             yield extra
 

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from backupd.bucket_facts import BucketFacts, LifecycleRule
 from backupd.policy import ObjectLock, StoreSpec
 from backupd.policy.store import UNREADABLE_CLASSES
-from backupd.stores.s3_client import Connector, place_of
+from backupd.stores.s3_client import Connector, encryption_of, place_of
 from backupd.stores.s3_errors import CONCERNS_ALL, GONE, code_of, status_of, translated
 from backupd.stores.s3_lock import Locks, mode_of
 
@@ -45,6 +45,7 @@ class Bucket:
 
     def __init__(self, spec: StoreSpec) -> None:
         """Raises StoreError when this machine's settings do not allow to use `spec`."""
+        self._spec = spec
         self._client = Connector(spec).connect("when_required", attempts=ATTEMPTS)
         self._place = place_of(self._client, spec.bucket)
         self._unseen: list[str] = []
@@ -91,6 +92,7 @@ class Bucket:
         client, mode = self._client, mode_of(lock)
         where: Any = {"Bucket": self._place.bucket, "Key": full_key}
         headers: Any = {"ObjectLockMode": mode, "ObjectLockRetainUntilDate": now + _TRIAL}
+        headers |= encryption_of(self._spec)
         longer: Any = {"Mode": mode, "RetainUntilDate": now + 2 * _TRIAL}
         locks = Locks(lock, self._place, lambda: now)
         with translated("write", self._place, full_key), locks.explained(headers, full_key):

@@ -104,6 +104,12 @@ def place_of(client: S3Client, bucket: str) -> Place:
     return Place(bucket, client.meta.endpoint_url, client.meta.region_name)
 
 
+def encryption_of(spec: StoreSpec) -> dict[str, Any]:
+    """The arguments of an upload that the server is to encrypt as the policy says."""
+    wanted = {"ServerSideEncryption": spec.sse, "SSEKMSKeyId": spec.sse_kms_key}
+    return {name: value for name, value in wanted.items() if value}
+
+
 def is_amazon(endpoint_url: str) -> bool:
     """Whether the server is Amazon's own, which takes every checksum."""
     host = urlsplit(endpoint_url).hostname or ""

@@ -29,8 +29,16 @@ from backupd.stores.s3_errors import (
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_LOCKLESS = frozenset({"InvalidRequest", "ObjectLockConfigurationNotFoundError"})
-"""What servers answer to a write with a retention into a bucket without object lock."""
+_NO_LOCK = (
+    "does the bucket have object lock? make one that has, or remove 'object_lock' from the policy"
+)
+_NO_RIGHT = "with a lock that takes s3:PutObjectRetention too"
+_STEPS = {
+    "InvalidRequest": _NO_LOCK,
+    "ObjectLockConfigurationNotFoundError": _NO_LOCK,
+    "AccessDenied": _NO_RIGHT,
+}
+"""What servers answer to a write with a retention → the next step."""
 
 Clock = Callable[[], datetime]
 
@@ -62,17 +70,19 @@ class Locks:
 
     @contextmanager
     def explained(self, headers: dict[str, Any], full_key: str) -> Iterator[None]:
-        """Say what is wrong when the bucket has no lock: servers say little more than no."""
+        """Say so where it may be the lock that a write failed for: servers say little more than no.
+
+        Raises StoreError with a next step for that.
+        """
         try:
             yield
         except ClientError as error:
-            if "ObjectLockMode" not in headers or code_of(error) not in _LOCKLESS:
+            step = _STEPS.get(code_of(error))
+            if "ObjectLockMode" not in headers or step is None:
                 raise
             cause = cause_of(_answer(error), error.operation_name, self._place)
             raise StoreError(
-                f"cannot write s3://{self._place.bucket}/{full_key} with a lock ({cause}): does "
-                "the bucket have object lock? make one that has, or remove 'object_lock' from the "
-                "policy"
+                f"cannot write s3://{self._place.bucket}/{full_key} with a lock ({cause}): {step}"
             ) from error
 
     def extend(self, client: S3Client, key: str, full_key: str) -> Refusal | None:

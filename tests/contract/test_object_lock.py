@@ -176,6 +176,13 @@ def test_a_bucket_without_lock_refuses_and_the_sentence_says_so(locking: Seaweed
     assert [] == list(store.list(""))
 
 
+def test_keys_that_may_write_and_not_lock_are_told_which_right_is_missing(bucket: Locking) -> None:
+    store = bucket.as_identity(NO_DELETE).store()
+
+    with pytest.raises(StoreError, match="s3:PutObjectRetention"):
+        store.put_bytes(RECORD, b"{}")
+
+
 @contextmanager
 def amazon_like(certificates: Certificates | None, checksums: str) -> Iterator[S3Store]:
     """A store of a server that takes nothing that is to be locked without a checksum."""
