@@ -43,6 +43,10 @@ WHOLE_SECOND = NOW.replace(microsecond=0)
             WHOLE_SECOND + 7 * DAY,
         ),
         (record_key("web01", Kind.IMAGE, "app:1", ARCHIVE_ID), WHOLE_SECOND + 7 * DAY),
+        (
+            record_key("web01", Kind.IMAGE, "app:1", ARCHIVE_ID, ".age"),
+            WHOLE_SECOND + 7 * DAY,
+        ),
         (BACKUP.key, WHOLE_SECOND + 6 * DAY),
     ],
 )
