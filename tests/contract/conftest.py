@@ -1,4 +1,4 @@
-"""The stores under one contract: a directory, and a real SeaweedFS over http and over https."""
+"""The stores under one contract: a directory, a real SeaweedFS over http and https, and moto."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
@@ -14,7 +15,11 @@ from pydantic import SecretStr
 from backupd.policy import StoreSpec
 from backupd.stores import Store, open_store
 from tests.servers.certificates import Certificates, make_certificates
+from tests.servers.moto import MotoServer
 from tests.servers.seaweedfs import FULL, Identity, SeaweedFS
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 BUCKET = "contract"
 LOCKING_BUCKET = "contract-locking"
@@ -73,11 +78,31 @@ def s3_spec(
     )
 
 
-@pytest.fixture(params=["directory", "http", "https"])
+@pytest.fixture(scope="session")
+def moto() -> Iterator[MotoServer]:
+    """An imitation of Amazon's server with the same bucket."""
+    with MotoServer() as server:
+        server.make_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture(params=["directory", "http", "https", "moto"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     """Every store, empty."""
+    return _bench(request, tmp_path)
+
+
+@pytest.fixture(params=["directory", "http", "https"])
+def timely(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    """Every store, empty, that tells when an upload was begun."""
+    return _bench(request, tmp_path)
+
+
+def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     if request.param == "directory":
         return directory_bench(tmp_path / "store")
+    if request.param == "moto":
+        return moto_bench(request.getfixturevalue("moto"))
     return s3_bench(request.getfixturevalue("seaweed"), request.param)
 
 
@@ -115,8 +140,28 @@ def directory_bench(root: Path) -> Bench:
 
 def s3_bench(seaweed: SeaweedFS, scheme: str) -> Bench:
     """A store in the bucket, seen through boto3 alone."""
-    spec = s3_spec(seaweed, scheme=scheme)
-    client, where = seaweed.client(), f"{spec.prefix}/"
+    return bench_of(s3_spec(seaweed, scheme=scheme), seaweed.client())
+
+
+def moto_spec(moto: MotoServer) -> StoreSpec:
+    """The policy's store for moto; below a new prefix."""
+    return StoreSpec(
+        url=f"s3://{BUCKET}/test-{next(_numbers)}",
+        endpoint=moto.endpoint,
+        part_size=PART_BYTES,
+        access_key=SecretStr("any"),
+        secret_key=SecretStr("any-at-all"),
+    )
+
+
+def moto_bench(moto: MotoServer) -> Bench:
+    """A store in moto's bucket, seen through boto3 alone."""
+    return bench_of(moto_spec(moto), moto.client)
+
+
+def bench_of(spec: StoreSpec, client: S3Client) -> Bench:
+    """The store of a bucket, and the bucket as another client sees it."""
+    where = f"{spec.prefix}/"
 
     def objects() -> list[str]:
         answer = client.list_objects_v2(Bucket=BUCKET, Prefix=where)

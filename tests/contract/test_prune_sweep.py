@@ -110,15 +110,15 @@ def test_what_a_manifest_names_is_no_orphan_however_old(shelf: Shelf) -> None:
     assert (before, [made.id]) == (sweep(shelf), shelf.ids())
 
 
-def test_a_stale_upload_is_dropped_and_a_fresh_one_is_not(bench: Bench, tmp_path: Path) -> None:
-    shelf = Shelf(bench.store, tmp_path)
-    bench.begin_upload(PART)
+def test_a_stale_upload_is_dropped_and_a_fresh_one_is_not(timely: Bench, tmp_path: Path) -> None:
+    shelf = Shelf(timely.store, tmp_path)
+    timely.begin_upload(PART)
 
     fresh = prune(shelf, policy_of(KEEP_ONE)).removal.uploads
     shelf.now += 2 * DAY
     stale = prune(shelf, policy_of(KEEP_ONE)).removal.uploads
 
-    assert (0, 1, []) == (fresh, stale, bench.unfinished())
+    assert (0, 1, []) == (fresh, stale, timely.unfinished())
 
 
 def test_the_upload_of_a_source_that_is_worked_on_is_not_dropped(

@@ -284,12 +284,13 @@ def test_stale_uploads_are_aborted(bench: Bench) -> None:
     assert (2, []) == (went, bench.unfinished())
 
 
-def test_fresh_uploads_go_on(bench: Bench) -> None:
-    bench.begin_upload("host/archives/image/a/1.tar")
+def test_fresh_uploads_go_on(timely: Bench) -> None:
+    timely.begin_upload("host/archives/image/a/1.tar")
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
 
-    went = bench.store.abort_uploads("host/", started_before=datetime.now(UTC) - timedelta(hours=1))
+    went = timely.store.abort_uploads("host/", started_before=an_hour_ago)
 
-    assert (0, 1) == (went, len(bench.unfinished()))
+    assert (0, 1) == (went, len(timely.unfinished()))
 
 
 def test_uploads_of_another_host_go_on(bench: Bench) -> None:
