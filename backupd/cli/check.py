@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from backupd.cli.check_rights import explain_rights
 from backupd.cli.session import Session, config_option
 
 
@@ -14,17 +15,23 @@ from backupd.cli.session import Session, config_option
 @click.option(
     "--json", "as_json", is_flag=True, help="One object: engine, store, sources, missing."
 )
+@click.option("--explain", is_flag=True, help="Only: which rights the keys of the bucket lack.")
 @config_option
 @click.pass_obj
-def check(session: Session, *, as_json: bool) -> None:
+def check(session: Session, *, as_json: bool, explain: bool) -> None:
     """Check the policy, the engine and the store, and show what each job would select now.
 
-    Writes one small object to the store and deletes it again; changes nothing else.
+    Writes one small object to the store and deletes it again; changes nothing else. With --explain
+    a few more, also removed.
 
     \b
-    Example: backupd check --config ./config.yaml
+    Examples: backupd check --config ./config.yaml
+              backupd check --explain
     """
     session.is_patient = False
+    if explain:
+        explain_rights(session, as_json=as_json)
+        return
     report = _examine(session)
     if as_json:
         click.echo(json.dumps(report, indent=2))

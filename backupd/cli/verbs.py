@@ -112,6 +112,14 @@ def history() -> click.Command:
 
 
 @Verb
+def iam_policy() -> click.Command:
+    """Print the least rights that this policy needs in its bucket, as AWS takes them."""
+    from backupd.cli.iam_policy import iam_policy
+
+    return iam_policy
+
+
+@Verb
 def install() -> click.Command:
     """Set backupd up as a service: unit, user, first policy, schema, completions."""
     from backupd.cli.install import install
@@ -210,6 +218,7 @@ VERBS = (
     pin,
     unpin,
     history,
+    iam_policy,
     install,
     uninstall,
     list_,

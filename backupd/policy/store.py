@@ -107,6 +107,12 @@ def check_endpoint(endpoint: str) -> str:
     return endpoint.rstrip("/")
 
 
+def is_amazon(endpoint: str | None) -> bool:
+    """Whether the server is Amazon's own, as it is where no endpoint is given."""
+    host = urlsplit(endpoint).hostname or "" if endpoint else ".amazonaws.com"
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
 def check_storage_class(name: str) -> str:
     """`name`, unless backups there could not be read back at once. Raises ValueError."""
     if name in UNREADABLE_CLASSES:

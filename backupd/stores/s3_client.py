@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import boto3
@@ -108,12 +107,6 @@ def encryption_of(spec: StoreSpec) -> dict[str, Any]:
     """The arguments of an upload that the server is to encrypt as the policy says."""
     wanted = {"ServerSideEncryption": spec.sse, "SSEKMSKeyId": spec.sse_kms_key}
     return {name: value for name, value in wanted.items() if value}
-
-
-def is_amazon(endpoint_url: str) -> bool:
-    """Whether the server is Amazon's own, which takes every checksum."""
-    host = urlsplit(endpoint_url).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
 
 
 _KNOWN: WeakValueDictionary[str, Loader] = WeakValueDictionary()

@@ -16,6 +16,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from backupd.errors import ObjectMissing, StoreError
+from backupd.rights import ACTIONS
 from backupd.shortage import remedy, shortage
 
 
@@ -27,23 +28,6 @@ class Place:
     endpoint: str
     region: str
 
-
-_ACTIONS = {
-    "HeadObject": "s3:GetObject",
-    "GetObject": "s3:GetObject",
-    "PutObject": "s3:PutObject",
-    "CreateMultipartUpload": "s3:PutObject",
-    "UploadPart": "s3:PutObject",
-    "CompleteMultipartUpload": "s3:PutObject",
-    "AbortMultipartUpload": "s3:AbortMultipartUpload",
-    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
-    "ListObjectsV2": "s3:ListBucket",
-    "HeadBucket": "s3:ListBucket",
-    "DeleteObject": "s3:DeleteObject",
-    "DeleteObjects": "s3:DeleteObject",
-    "PutObjectRetention": "s3:PutObjectRetention",
-}
-"""What must be granted for a request (AWS service authorization reference, "Amazon S3")."""
 
 _DENIED = "{endpoint} does not allow these keys {action} there; grant it, or use other keys"
 _WRONG_REGION = "the bucket is not in region '{region}'; set the store's 'region'{right_region}"
@@ -118,7 +102,7 @@ CONCERNS_ALL = frozenset(
     {"NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
     | {"RequestTimeTooSkewed", "PermanentRedirect", "AuthorizationHeaderMalformed"}
 )
-"""What is no refusal of one key, but of everything."""
+"""Refusals of one request that every other one would meet too."""
 
 
 def code_of(error: boto.ClientError) -> str:
@@ -147,7 +131,7 @@ def cause_of(
         bucket=place.bucket,
         endpoint=place.endpoint,
         region=place.region,
-        action=_ACTIONS.get(operation, operation),
+        action=ACTIONS.get(operation, operation),
         right_region=f" to '{plain(str(region))}'" if region else "",
         server_time=f" ({plain(str(server_time))})" if server_time else "",
         size_limit=f" ({plain(str(limit))} bytes)" if limit else "",

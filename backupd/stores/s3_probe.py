@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from backupd.policy import StoreSpec
-from backupd.stores.s3_client import Checksums, Connector, is_amazon
+from backupd.policy.store import is_amazon
+from backupd.rights import CHECKSUM_PROBE
+from backupd.stores.s3_client import Checksums, Connector
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-PROBE_FOLDER = ".backupd-probe"
-PROBE_NAME = f"{PROBE_FOLDER}/checksums"
+PROBE_FOLDER = CHECKSUM_PROBE.partition("/")[0]
 _PROBE_BODY = b"backupd wrote this to learn which checksums the server takes; it may be deleted\n"
 
 
@@ -26,6 +27,7 @@ def settled_checksums(spec: StoreSpec, endpoint_url: str) -> Checksums | None:
     """The checksums that need no probe: those of the policy, or of a known kind of server."""
     if spec.checksums != "auto":
         return spec.checksums
+    # Amazon takes every checksum.
     if is_amazon(endpoint_url) or not endpoint_url.startswith("https://"):
         return "when_supported"
     return None
@@ -39,7 +41,7 @@ def probed_checksums(connector: Connector) -> Checksums:
     """
     spec = connector.spec
     client = connector.connect("when_supported", attempts=2)
-    key = f"{spec.prefix}/{PROBE_NAME}" if spec.prefix else PROBE_NAME
+    key = f"{spec.prefix}/{CHECKSUM_PROBE}" if spec.prefix else CHECKSUM_PROBE
     try:
         client.put_object(Bucket=spec.bucket, Key=key, Body=_PROBE_BODY)
         # One byte more than was sent: a trailer inside the object must show.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -25,15 +26,22 @@ def odd(
 ) -> Iterator[tuple[OddS3, S3Store]]:
     """A server with those oddities, over https where `certificates` are given, and its store."""
     with OddS3(*oddities, certificates=certificates) as server:
-        spec = {
+        spec = odd_spec(server, certificates=certificates, checksums=checksums)
+        yield server, S3Store(spec, attempts=2)
+
+
+def odd_spec(server: OddS3, *, certificates: Certificates | None = None, **store: Any) -> StoreSpec:
+    """The policy's store for such a server."""
+    return StoreSpec.model_validate(
+        {
             "url": f"s3://{BUCKET}/p",
             "endpoint": server.endpoint,
             "ca_bundle": certificates.authority if certificates else None,
-            "checksums": checksums,
             "access_key": SecretStr("key"),
             "secret_key": SecretStr("secret"),
+            **store,
         }
-        yield server, S3Store(StoreSpec.model_validate(spec), attempts=2)
+    )
 
 
 def test_a_server_that_refuses_trailers_is_found_out(certificates: Certificates) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 import docker
 
 from tests.integration.command import Command, Result
-from tests.servers.seaweedfs import FULL, NO_DELETE, READ_ONLY, SeaweedFS
+from tests.servers.seaweedfs import FULL, GRANTED, NO_DELETE, READ_ONLY, SeaweedFS
 
 CANARY = "canary-7f3a"
 """Stands in every secret that a test plants; it must never be seen again."""
 
 _SECRETS = (
     CANARY,
-    *(secret for each in (FULL, READ_ONLY, NO_DELETE) for secret in (each.secret_key,)),
+    *(secret for each in (FULL, READ_ONLY, NO_DELETE, GRANTED) for secret in (each.secret_key,)),
 )
 _TRACES = ("Traceback", 'File "', "internal error")
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,6 +56,18 @@ class Oddity(Enum):
     """Each part of an upload is answered with 403."""
     REFUSES_ABORT = auto()
     """An unfinished upload cannot be aborted."""
+    VIRTUAL_ONLY = auto()
+    """The bucket is to be named in the host's name; the path begins with the key: some clouds."""
+    TELLS_WRONG_TIME = auto()
+    """Its clock is a day ahead."""
+    LOSES_PARTS = auto()
+    """An upload in parts becomes its last part."""
+    REFUSES_CLASSES = auto()
+    """400 for any storage class: Ceph RGW, OpenStack Swift, JuiceFS."""
+    REFUSES_ENCRYPTION = auto()
+    """501 for encryption by the server: OpenStack Swift, JuiceFS."""
+    REFUSES_KMS = auto()
+    """The keys may not use the KMS key: Amazon, in its words."""
     SHRINKS = auto()
     """The last byte of each object gets lost."""
 
@@ -129,7 +142,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _begin(self) -> None:
         parts = urlsplit(self.path)
-        self.key = unquote(parts.path.removeprefix(f"/{BUCKET}").removeprefix("/"))
+        path = parts.path
+        if Oddity.VIRTUAL_ONLY not in self.odds:
+            path = path.removeprefix(f"/{BUCKET}")
+        self.key = unquote(path.removeprefix("/"))
         self.query = {
             name: values[0]
             for name, values in parse_qs(parts.query, keep_blank_values=True).items()
@@ -149,6 +165,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(400, "InvalidRequest")
         if "partNumber" in self.query:
             return self._put_part(body)
+        encryption = self.headers.get("x-amz-server-side-encryption")
+        if encryption == "aws:kms" and Oddity.REFUSES_KMS in self.odds:
+            return self._refuse(403, "AccessDenied", _KMS_REFUSAL)
+        if "x-amz-storage-class" in self.headers and Oddity.REFUSES_CLASSES in self.odds:
+            return self._refuse(400, "InvalidStorageClass")
+        if encryption and Oddity.REFUSES_ENCRYPTION in self.odds:
+            return self._refuse(501, "NotImplemented")
         with self.odd.lock:
             kept = body[:-1] if Oddity.SHRINKS in self.odds else body
             self.odd.objects[self.key] = kept
@@ -188,7 +211,8 @@ class _Handler(BaseHTTPRequestHandler):
                 result = "InitiateMultipartUploadResult"
                 return self._xml(f"<{result}><UploadId>{upload_id}</UploadId></{result}>")
             parts = self.odd.uploads.pop(self.query["uploadId"])
-            self.odd.objects[self.key] = b"".join(parts[number] for number in sorted(parts))
+            numbers = sorted(parts)[-1:] if Oddity.LOSES_PARTS in self.odds else sorted(parts)
+            self.odd.objects[self.key] = b"".join(parts[number] for number in numbers)
         return self._xml("<CompleteMultipartUploadResult><ETag/></CompleteMultipartUploadResult>")
 
     def _delete_many(self, body: bytes) -> None:
@@ -219,6 +243,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._begin()
+        if self.query.keys() & _SETTINGS:
+            return self._refuse(501, "NotImplemented")
         if not self.key:
             return self._list()
         found = self.odd.objects.get(self.key)
@@ -250,7 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "delimiter" in self.query:
             return self._list_folders(prefix)
         keys = sorted(key for key in self.odd.objects if key.startswith(prefix) and key > after)
-        page = keys if Oddity.ONE_PAGE in self.odds else keys[:1000]
+        limit = int(self.query.get("max-keys", 1000))
+        page = keys if Oddity.ONE_PAGE in self.odds else keys[:limit]
         items = "".join(
             f"<Contents><Key>{escape(quote(key))}</Key><Size>{len(self.odd.objects[key])}</Size>"
             "<LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents>"
@@ -262,7 +289,8 @@ class _Handler(BaseHTTPRequestHandler):
             more = "<IsTruncated>true</IsTruncated>"
             more += "" if Oddity.LOSES_TOKEN in self.odds else token
         return self._xml(
-            f"<ListBucketResult><EncodingType>url</EncodingType>{more}{items}</ListBucketResult>"
+            f"<ListBucketResult><Name>{self._bucket()}</Name><EncodingType>url</EncodingType>"
+            f"{more}{items}</ListBucketResult>"
         )
 
     def _list_folders(self, prefix: str) -> None:
@@ -277,6 +305,16 @@ class _Handler(BaseHTTPRequestHandler):
             f"{items}</ListBucketResult>"
         )
 
+    def _bucket(self) -> str:
+        """The bucket that was asked for, by the way in which this server takes it."""
+        if Oddity.VIRTUAL_ONLY in self.odds:
+            return self.headers["Host"].partition(".")[0]
+        return urlsplit(self.path).path.split("/")[1]
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        ahead = 86400 if Oddity.TELLS_WRONG_TIME in self.odds else 0
+        return super().date_time_string(time.time() + ahead)
+
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "") != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -287,8 +325,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(pieces)
 
-    def _refuse(self, status: int, code: str) -> None:
-        self._xml(f"<Error><Code>{code}</Code><Message>odd</Message></Error>", status=status)
+    def _refuse(self, status: int, code: str, message: str = "odd") -> None:
+        self._xml(f"<Error><Code>{code}</Code><Message>{message}</Message></Error>", status=status)
 
     def _xml(self, text: str, *, status: int = 200) -> None:
         self._answer(status, f'<?xml version="1.0"?>{text}'.encode())
@@ -309,6 +347,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 _LOCK = "x-amz-object-lock-mode"
+_KMS_REFUSAL = (
+    "User: arn:aws:iam::123456789012:user/backupd is not authorized to perform: "
+    "kms:GenerateDataKey on resource: arn:aws:kms:eu-west-1:123456789012:key/0a1b because no "
+    "identity-based policy allows the kms:GenerateDataKey action"
+)
+_SETTINGS = frozenset({"versioning", "object-lock", "lifecycle"})
 _SHOWN = frozenset({"delete", "uploads", "uploadId", "partNumber", "list-type"})
 
 

@@ -17,12 +17,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 from botocore.config import Config
@@ -59,6 +59,10 @@ READ_ONLY = Identity("reader", "reader-access-key", "reader-secret-key-8hW4")
 NO_DELETE = Identity("keeper", "keeper-access-key", "keeper-secret-key-3kT6")
 LOCKER = Identity("locker", "locker-access-key", "locker-secret-key-7dR9")
 """May write with a retention and extend one; may neither delete, nor end or pass over one."""
+GRANTED = Identity("granted", "granted-access-key", "granted-secret-key-9rV1")
+"""May do nothing but what `SeaweedFS.grant` allows."""
+SCOPED = Identity("scoped", "scoped-access-key", "scoped-secret-key-2mN7")
+"""Host web01's in bucket `scoped` below `docker/`, in SeaweedFS's own words."""
 
 _ACTIONS = {
     FULL: ["Admin", "Read", "Write", "List", "Tagging"],
@@ -68,6 +72,8 @@ _ACTIONS = {
         *("Read", "Write", "List", "PutObjectRetention", "GetObjectRetention"),
         "GetBucketObjectLockConfiguration",
     ],
+    GRANTED: [],
+    SCOPED: ["Read:scoped/docker/*", "List:scoped/docker/*", "Write:scoped/docker/web01/*"],
 }
 
 
@@ -150,6 +156,12 @@ class SeaweedFS:
         }
         policy = {"Version": "2012-10-17", "Statement": [refusal]}
         client.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+
+    def grant(self, bucket: str, document: Mapping[str, Any]) -> None:
+        """Let `GRANTED` do in the bucket what a policy document of AWS allows, and nothing else."""
+        who = {"Principal": {"AWS": f"arn:aws:iam::000000000000:user/{GRANTED.name}"}}
+        granted = {**document, "Statement": [{**one, **who} for one in document["Statement"]]}
+        self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(granted))
 
     def client(self, identity: Identity = FULL) -> S3Client:
         """A plain boto3 client, for a look at the bucket that does not go through backupd."""

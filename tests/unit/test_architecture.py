@@ -17,7 +17,7 @@ LAYERS = (
     | {"age_keys"}
     | {"retention", "timeline", "grouping", "prune_guard", "forecast", "proof", "anomaly"}
     | {"stop_order", "timetable", "run_record", "drill_plan", "shortage"}
-    | {"object_lock", "bucket_facts"}
+    | {"object_lock", "bucket_facts", "rights", "abilities"}
     | {"container_body", "container_plan", "container_networks", "container_rights"},
     # Bytes: pure too, but streaming.
     {"tar", "tar_header", "tar_move", "image_tar", "engine_words"}
