@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from backupd.cli.check_rights import explain_rights
+from backupd.cli.check_store import probe_abilities
 from backupd.cli.session import Session, config_option
 
 
@@ -16,21 +17,28 @@ from backupd.cli.session import Session, config_option
     "--json", "as_json", is_flag=True, help="One object: engine, store, sources, missing."
 )
 @click.option("--explain", is_flag=True, help="Only: which rights the keys of the bucket lack.")
+@click.option("--store", is_flag=True, help="Only: what the S3 server can do, and what to set.")
 @config_option
 @click.pass_obj
-def check(session: Session, *, as_json: bool, explain: bool) -> None:
+def check(session: Session, *, as_json: bool, explain: bool, store: bool) -> None:
     """Check the policy, the engine and the store, and show what each job would select now.
 
     Writes one small object to the store and deletes it again; changes nothing else. With --explain
-    a few more, also removed.
+    or --store a few more, also removed.
 
     \b
     Examples: backupd check --config ./config.yaml
               backupd check --explain
+              backupd check --store
     """
     session.is_patient = False
+    if explain and store:
+        raise click.UsageError("--explain and --store are two checks; ask for one at a time")
     if explain:
         explain_rights(session, as_json=as_json)
+        return
+    if store:
+        probe_abilities(session, as_json=as_json)
         return
     report = _examine(session)
     if as_json:

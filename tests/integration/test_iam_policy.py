@@ -166,6 +166,7 @@ def test_every_verb_works_with_what_is_printed_and_all_of_it_is_needed(
             ("rename-job", "daily", "nightly"),
             ("prune", "--yes"),
             ("check", "--explain"),
+            ("check", "--store"),
         ):
             succeeded(backupd(*verb))
         lose(images, OTHER)
@@ -235,7 +236,19 @@ def test_check_explain_names_what_is_missing_and_what_would_grant_it(scene: Scen
     assert report.json["statements"] == json.loads(statement)
 
 
-@pytest.mark.parametrize("verb", [("iam-policy",), ("check", "--explain")])
+def test_check_store_tells_what_to_set(scene: Scene, bucket_https: dict[str, Any]) -> None:
+    store = {**bucket_https, "addressing": "path"}
+    scene.policy({"nightly": {"images": [IMAGE]}}, store=store, host=HOST)
+
+    report = succeeded(scene.backupd("check", "--store", "--json")).json
+    for_people = succeeded(scene.backupd("check", "--store")).stdout
+
+    assert ([], []) == (report["set"], report["left"])
+    assert for_people.endswith("Nothing to set in the policy's store.\n")
+    assert [] == kept_in(scene.s3, bucket_https)
+
+
+@pytest.mark.parametrize("verb", [("iam-policy",), ("check", "--explain"), ("check", "--store")])
 def test_a_directory_is_refused(scene: Scene, tmp_path: Path, verb: tuple[str, ...]) -> None:
     scene.policy({"nightly": {"images": [IMAGE]}}, store={"url": f"file://{tmp_path}/store"})
 
