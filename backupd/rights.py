@@ -36,6 +36,7 @@ ACTIONS = {
     "DeleteObject": "s3:DeleteObject",
     "DeleteObjects": "s3:DeleteObject",
     "PutObjectRetention": "s3:PutObjectRetention",
+    "GetObjectRetention": "s3:GetObjectRetention",
     "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
     "GetBucketVersioning": "s3:GetBucketVersioning",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
@@ -90,6 +91,7 @@ _ALWAYS = (
 )
 _LOCK = (
     Right("s3:PutObjectRetention", Reach.OWN, Scope.NO_DELETE, "backup with object_lock"),
+    Right("s3:GetObjectRetention", Reach.OWN, Scope.NO_DELETE, "backup with object_lock"),
     Right("s3:GetBucketObjectLockConfiguration", Reach.BUCKET, Scope.NO_DELETE, "check"),
     Right("s3:GetBucketVersioning", Reach.BUCKET, Scope.NO_DELETE, "check"),
     Right("s3:GetLifecycleConfiguration", Reach.BUCKET, Scope.NO_DELETE, "check"),
@@ -119,16 +121,11 @@ def right_to(action: str) -> Right:
 def rights(spec: StoreSpec, scope: Scope = Scope.EVERYTHING) -> list[Right]:
     """What keys need to use `spec` for `scope`."""
     wanted = [*_ALWAYS]
-    if locks_objects(spec):
+    if spec.object_lock is not None:
         wanted += _LOCK
     if spec.sse == "aws:kms":
         wanted += _KMS
     return [right for right in wanted if right.scope.value <= scope.value]
-
-
-def locks_objects(spec: StoreSpec) -> bool:
-    """Whether what is written is locked; a policy that does not know the key locks nothing."""
-    return getattr(spec, "object_lock", None) is not None
 
 
 def probes_checksums(spec: StoreSpec) -> bool:

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from backupd.layout import segment
 from backupd.policy import StoreSpec
-from backupd.rights import CHECKSUM_PROBE, locks_objects, probes_checksums
+from backupd.rights import CHECKSUM_PROBE, probes_checksums
 from backupd.stores.s3_client import Connector, place_of
 from backupd.stores.s3_errors import CONCERNS_ALL, GONE, cause_of, code_of, status_of, translated
 from backupd.stores.s3_scratch import Scratch
@@ -116,8 +116,9 @@ class _Trying:
             self._key(delete, CHECKSUM_PROBE)
             found_out = self._write("find out checksums", self._base + CHECKSUM_PROBE)
             yield replace(found_out, extra_for="checksums: auto")
-        if locks_objects(self._spec):
+        if self._spec.object_lock is not None:
             yield self._ask("lock objects", "s3:PutObjectRetention", self._lock_nothing)
+            yield self._ask("read locks", "s3:GetObjectRetention", self._read_no_lock)
         yield from self._settings()
 
     def _key(self, delete: Tried, fixed: str = "") -> str:
@@ -128,6 +129,9 @@ class _Trying:
 
     def _delete_nothing(self, **where: Any) -> None:
         self._client.delete_object(**where, Key=f"{self.scratch.folder}nothing")
+
+    def _read_no_lock(self, **where: Any) -> None:
+        self._client.get_object_retention(**where, Key=f"{self.scratch.folder}nothing")
 
     def _lock_nothing(self, **where: Any) -> None:
         """Lock what is not there: anything else could not be removed again."""

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from backupd.errors import StoreError, UsageError
-from backupd.policy import Policy, StoreSpec
+from backupd.policy import ObjectLock, Policy, StoreSpec
 from backupd.rights import Scope, iam_policy
 from backupd.stores.s3_trial import Answer
 from backupd.verbs.explain import Explanation, explain
@@ -21,12 +21,6 @@ from tests.servers.odd_s3 import Oddity, OddS3
 from tests.servers.seaweedfs import FULL, GRANTED, NO_DELETE, READ_ONLY, SCOPED, SeaweedFS
 
 HOST = "web01"
-
-
-class Locking(StoreSpec):
-    """A store whose objects are locked."""
-
-    object_lock: Any = None
 
 
 _numbers = count(1)
@@ -203,23 +197,19 @@ def test_an_upload_that_cannot_be_aborted_is_told_and_named() -> None:
 
 def test_the_right_to_lock_is_tried_without_locking_anything(seaweed: SeaweedFS) -> None:
     seaweed.client().create_bucket(Bucket="locking", ObjectLockEnabledForBucket=True)
+    lock = ObjectLock(mode="governance", days=30)
     plain = s3_spec(seaweed, identity=GRANTED, bucket="locking", prefix="docker")
-    spec = Locking.model_validate({**plain.model_dump(), "object_lock": {"days": 30}})
+    spec = plain.model_copy(update={"object_lock": lock})
     document = iam_policy(spec, HOST, Scope.EVERYTHING)
 
     seaweed.grant("locking", document)
-    enough = explain(policy_with(spec), HOST)
+    enough = explain(policy(spec), HOST)
     seaweed.grant("locking", without(document, "s3:PutObjectRetention"))
 
     assert ([], ["s3:PutObjectRetention"]) == (
         enough.missing,
-        explain(policy_with(spec), HOST).missing,
+        explain(policy(spec), HOST).missing,
     )
-
-
-def policy_with(spec: StoreSpec) -> Policy:
-    """A policy with this very store, fields that `StoreSpec` has not included."""
-    return policy(StoreSpec(url=spec.url)).model_copy(update={"store": spec})
 
 
 def test_seaweedfs_own_words_for_the_same_rights_are_enough(seaweed: SeaweedFS) -> None:

@@ -30,12 +30,15 @@ _SUBRESOURCES = {
     "versioning": "GetBucketVersioning",
     "object-lock": "GetObjectLockConfiguration",
     "lifecycle": "GetBucketLifecycleConfiguration",
-    "retention": "PutObjectRetention",
     "list-type": "ListObjectsV2",
     "delete": "DeleteObjects",
 }
-_OPTIONAL = {"GetBucketVersioning", "GetObjectLockConfiguration", "GetBucketLifecycleConfiguration"}
-"""What a check asks and does without."""
+_SETTINGS = {
+    "s3:GetBucketVersioning",
+    "s3:GetBucketObjectLockConfiguration",
+    "s3:GetLifecycleConfiguration",
+}
+"""What a check asks, and does without where nothing is locked."""
 
 
 def operation(request: str) -> str:
@@ -43,6 +46,8 @@ def operation(request: str) -> str:
     method, _, path = request.partition(" ")
     parts = urlsplit(path)
     query = parse_qs(parts.query, keep_blank_values=True)
+    if "retention" in query:
+        return f"{method.capitalize()}ObjectRetention"
     for name, found in _SUBRESOURCES.items():
         if name in query:
             return found
@@ -77,7 +82,12 @@ class Recorded:
     @property
     def actions(self) -> set[str]:
         """The rights that were needed."""
-        return {ACTIONS[name] for name in self.operations - _OPTIONAL}
+        return {ACTIONS[name] for name in self.operations}
+
+    @property
+    def refused(self) -> set[str]:
+        """The rights that were missing."""
+        return {ACTIONS[name] for name in self.denied}
 
 
 @dataclass
@@ -172,8 +182,8 @@ def test_every_verb_works_with_what_is_printed_and_all_of_it_is_needed(
         lose(images, OTHER)
         succeeded(backupd("restore", "image", OTHER))
 
-    assert set() == record.denied - _OPTIONAL
-    assert granted(scene.printed()) == record.actions
+    assert set() == record.refused - _SETTINGS
+    assert granted(scene.printed()) == record.actions - _SETTINGS
 
 
 def test_keys_that_may_not_delete_can_back_up_and_restore(
@@ -202,6 +212,26 @@ def test_reading_keys_can_list_and_restore(scene: Scene, images: docker.APIClien
 
     assert set() == record.denied
     assert granted(scene.printed("--read-only")) == record.actions
+
+
+def test_with_a_lock_what_is_printed_is_enough_and_needed(
+    scene: Scene, images: docker.APIClient
+) -> None:
+    name = "backupd-test-rights-locked"
+    scene.s3.client().create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    scene.bucket |= {"url": f"s3://{name}/docker", "object_lock": {"mode": "governance", "days": 1}}
+
+    with scene.recorded("--no-delete") as record:
+        assert 130 == interrupted_backup(scene.backupd, record)
+        for verb in (("check",), ("backup",), ("backup",), ("verify",), ("check", "--explain")):
+            succeeded(scene.backupd(*verb))
+
+    # A check tries what must not work, and the server's time stands in the refusal as well.
+    assert {"DeleteObject", "HeadBucket", "ListMultipartUploads"} == record.denied
+    assert granted(scene.printed("--no-delete")) == record.actions - {
+        "s3:DeleteObject",
+        "s3:ListBucketMultipartUploads",
+    }
 
 
 def test_the_keys_of_one_host_write_below_no_other_ones_prefix(
