@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from backupd.daemon.generation import Generation, Source
     from backupd.daemon.listeners import Listener
     from backupd.history import History
-    from backupd.policy import Policy
     from backupd.site import Site
     from backupd.state import StateDir
     from backupd.telling import DaemonView, Memory
@@ -87,7 +86,7 @@ def source_of(session: Session) -> tuple[Source, StateDir]:
 
     That one is read here, and once only: a large policy takes a second. Raises PolicyError.
     """
-    from backupd.config import default_path
+    from backupd.config import default_path, renewed
     from backupd.daemon.generation import Source
     from backupd.state import StateDir, default_state_dir
 
@@ -100,9 +99,10 @@ def source_of(session: Session) -> tuple[Source, StateDir]:
         return unread.pop() if unread else _load(path)
 
     @contextmanager
-    def open_site(policy: Policy) -> Iterator[Site]:
+    def open_site(loaded: Loaded) -> Iterator[Site]:
         opened = Session(config=path)
-        opened.__dict__["policy"] = policy  # read and checked already; the file may be newer
+        # Read and checked already, and the file may be newer; keys may have been rotated since.
+        opened.__dict__["policy"] = renewed(loaded, environ=os.environ)
         # Shared by all policies: a run that began under the old one still holds its turns.
         opened.__dict__["turns"] = turns
         try:

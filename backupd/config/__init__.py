@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from backupd.age_keys import is_private
 from backupd.config.document import Document, Finding, Spot, read
@@ -25,7 +26,7 @@ from backupd.config.references import (
     is_well_formed,
     resolve,
 )
-from backupd.config.secrets import is_secret
+from backupd.config.secrets import SECRET_KEYS, is_secret
 from backupd.config.syntax import NotYamlError
 from backupd.config.wording import findings
 from backupd.errors import PolicyError, Problem
@@ -44,6 +45,8 @@ class Loaded:
 
     policy: Policy
     warnings: tuple[str, ...]
+    store_references: Mapping[str, str] = field(default_factory=dict)
+    """The secrets of `store` that stand elsewhere: key → reference."""
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
@@ -58,6 +61,7 @@ def load(path: Path, *, environ: Mapping[str, str]) -> Loaded:
         document = read(text)
     except NotYamlError as error:
         raise PolicyError([Problem(str(path), error.line, "", error.cause)]) from error
+    references = _store_references(document.root)
     found = [*document.findings, *resolve_below(document.root, (), environ)]
     policy, more = _validate(document, found)
     found += more
@@ -65,7 +69,29 @@ def load(path: Path, *, environ: Mapping[str, str]) -> Loaded:
         found.sort(key=lambda one: one.line)
         raise PolicyError([_problem(path, one) for one in found])
     warnings = [*_warnings(path, mode, document.root), *_exposure(path, policy, document.root)]
-    return Loaded(policy, tuple(warnings))
+    return Loaded(policy, tuple(warnings), references)
+
+
+def renewed(loaded: Loaded, *, environ: Mapping[str, str]) -> Policy:
+    """The policy with its store's keys read again from where they stand: others may rotate them.
+
+    What cannot be read stays as it was; if that is of no use any more, the store will say so.
+    """
+    fresh: dict[str, SecretStr] = {}
+    for key, reference in loaded.store_references.items():
+        with suppress(BadReferenceError):
+            fresh[key] = SecretStr(resolve(reference, environ=environ, secret=True))
+    store = loaded.policy.store.model_copy(update=fresh)
+    return loaded.policy.model_copy(update={"store": store})
+
+
+def _store_references(root: Spot) -> dict[str, str]:
+    store = root.children.get("store")
+    return {
+        str(key): str(spot.value)
+        for key, spot in (store.children.items() if store is not None else ())
+        if key in SECRET_KEYS and is_reference(spot.value)
+    }
 
 
 def _read(path: Path) -> tuple[str, int]:

@@ -35,7 +35,8 @@ class Source:
     """Of the file, for people."""
     read: Callable[[], Loaded]
     """Reads and checks all of it. Raises PolicyError."""
-    open_site: OpenSite
+    open_site: Callable[[Loaded], AbstractContextManager[Site]]
+    """What a policy names, its store's keys as they are by now."""
 
 
 class Generation:

@@ -59,7 +59,7 @@ class InForce:
 
     def _generation(self, loaded: Loaded) -> Generation:
         host = loaded.policy.host or socket.gethostname()
-        return Generation(loaded.policy, host, self._source.open_site)
+        return Generation(loaded.policy, host, lambda _: self._source.open_site(loaded))
 
     def _require_same_place(self, loaded: Loaded) -> None:
         """Locks, journal and history are where the daemon began; they cannot move under it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backupd.config import Loaded, load
+from backupd.config import Loaded, load, renewed
 from backupd.config.secrets import SECRET_KEYS
 from backupd.errors import PolicyError
 
@@ -207,3 +207,27 @@ def test_a_secret_that_a_comment_cuts_off_is_warned_about(tmp_path: Path) -> Non
 
     [warning] = loaded.warnings
     assert (True, ("AKIA", "abc")) == ("what follows ' #' is a comment" in warning, keys_of(loaded))
+
+
+def test_keys_of_the_store_that_were_rotated_are_read_again(tmp_path: Path) -> None:
+    secret = tmp_path / "s3.secret"
+    secret.write_text("old\n")
+    secret.chmod(0o640)
+    loaded = load(write(tmp_path, "AKIA", f"${{file:{secret}}}"), environ={})
+
+    secret.write_text("new\n")
+    fresh = renewed(loaded, environ={})
+
+    assert ("AKIA", "new") == keys_of(Loaded(fresh, ()))
+    assert ("AKIA", "old") == keys_of(loaded)
+
+
+def test_keys_that_cannot_be_read_again_stay_as_they_were(tmp_path: Path) -> None:
+    secret = tmp_path / "s3.secret"
+    secret.write_text("old\n")
+    secret.chmod(0o640)
+    loaded = load(write(tmp_path, "AKIA", f"${{file:{secret}}}"), environ={})
+
+    secret.unlink()
+
+    assert ("AKIA", "old") == keys_of(Loaded(renewed(loaded, environ={}), ()))
