@@ -65,6 +65,12 @@ class Store(Protocol):
         than the estimate left room for: the caller may try again with a larger one.
         """
 
+    def give_up(self, key: str) -> None:
+        """Let a `put` of that key, in another thread, fail soon: it may wait for the store.
+
+        From any thread, also a signal's; nothing happens where none is under way.
+        """
+
     def put_bytes(self, key: str, data: bytes) -> None:
         """Write a small object whole, replacing what was there."""
 

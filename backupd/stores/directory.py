@@ -74,6 +74,9 @@ class DirectoryStore:
 
         return self._write(key, copy, tree.place_new)
 
+    def give_up(self, key: str) -> None:
+        """See `Store.give_up`; a disk is not waited for."""
+
     def put_bytes(self, key: str, data: bytes) -> None:
         """See `Store.put_bytes`."""
 

@@ -27,6 +27,7 @@ from backupd.stores.s3_delete import Deleter
 from backupd.stores.s3_download import Download, length_of
 from backupd.stores.s3_errors import GONE, Place, code_of, status_of, translated
 from backupd.stores.s3_lock import Clock, Locks
+from backupd.stores.s3_patience import Patience
 from backupd.stores.s3_probe import PROBE_FOLDER, probed_checksums, settled_checksums
 from backupd.stores.s3_upload import (
     HELD_LIMIT_BYTES,
@@ -37,6 +38,7 @@ from backupd.stores.s3_upload import (
     plan_upload,
     upload,
 )
+from backupd.stores.s3_watched import Target
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -71,6 +73,8 @@ class S3Store:
         self._locks = Locks(spec.object_lock, self._place, clock)
         self._deleter = Deleter(self._client, self._place)
         self._parts_limit = parts_limit or _parts_limit(self._place)
+        self._patience = Patience(attempts)
+        self._sources: dict[str, Source] = {}
         self._writer: S3Client | None = None
         self._writer_lock = Lock()
 
@@ -88,9 +92,10 @@ class S3Store:
         plan = self._plan(key, estimate_bytes)
         classed = {"StorageClass": self._spec.storage_class} if self._spec.storage_class else {}
         source = Source(reader, plan)
-        with self._written(key) as extra:
-            where = self._spec.bucket, self.full_key(key)
-            upload(self._writing(), *where, source, extra | classed)
+        with self._written(key) as extra, self._under_way(key, source):
+            client, where = self._writing(), self.full_key(key)
+            target = Target(client, self._patience, self._spec.bucket, where)
+            upload(target, source, extra | classed)
         stored_bytes = self.size(key)
         if stored_bytes is None:
             raise StoreError(
@@ -98,6 +103,20 @@ class S3Store:
                 "there; look at the server's logs"
             )
         return stored_bytes
+
+    def give_up(self, key: str) -> None:
+        """See `Store.give_up`; a request that is under way is waited for."""
+        source = self._sources.get(key)
+        if source is not None:
+            source.give_up()
+
+    @contextmanager
+    def _under_way(self, key: str, source: Source) -> Iterator[None]:
+        self._sources[key] = source
+        try:
+            yield
+        finally:
+            del self._sources[key]
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """See `Store.put_bytes`."""
@@ -219,7 +238,9 @@ class S3Store:
             if self._writer is None:
                 settled = settled_checksums(self._spec, self._place.endpoint)
                 checksums = settled or probed_checksums(self._connector)
-                self._writer = self._connector.connect(checksums, attempts=self._attempts)
+                self._writer = self._connector.connect(
+                    checksums, attempts=self._attempts, patience=self._patience
+                )
             return self._writer
 
     @contextmanager

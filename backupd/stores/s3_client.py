@@ -24,6 +24,7 @@ from backupd.errors import StoreError
 from backupd.policy import StoreSpec
 from backupd.stores.s3_errors import Place, plain
 from backupd.stores.s3_listing import read_pages_quickly
+from backupd.stores.s3_patience import Patience
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -57,8 +58,13 @@ class Connector:
                 aws_session_token=_plain_text(spec.session_token),
             )
 
-    def connect(self, checksums: Checksums, *, attempts: int) -> S3Client:
-        """A client that tries each request `attempts` times. Raises StoreError."""
+    def connect(
+        self, checksums: Checksums, *, attempts: int, patience: Patience | None = None
+    ) -> S3Client:
+        """A client that tries each request `attempts` times. Raises StoreError.
+
+        `patience` is that of `attempts`; by default it is made here.
+        """
         spec, session = self.spec, self._session
         config = Config(
             signature_version="s3v4",
@@ -88,6 +94,7 @@ class Connector:
             for operation in ("PutObject", "UploadPart"):
                 client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
         read_pages_quickly(client)
+        (patience or Patience(attempts)).guide(client)
         return client
 
     @contextmanager

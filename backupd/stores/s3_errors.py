@@ -33,11 +33,18 @@ _DENIED = "{endpoint} does not allow these keys {action} there; grant it, or use
 _WRONG_REGION = "the bucket is not in region '{region}'; set the store's 'region'{right_region}"
 _FULL = "the server has no space left for it (or a quota is used up); free some, then run again"
 _BUSY = "{endpoint} is too busy, after several attempts; try later, or lower the store's 'uploads'"
+_FAILED = (
+    "{endpoint} failed inside, after several attempts; look at the server's logs, or try later"
+)
 _MISSING = "no such object"
 _NO_TRAILERS = (
     "{endpoint} does not take uploads with a checksum; set 'checksums: when_required' in the store"
 )
 _CHANGED = "the bytes that arrived are not those that were sent; try again, and check the network"
+_PARTS_DIFFER = (
+    "the parts that {endpoint} holds are not those that it acknowledged; run again, and look at "
+    "the server's logs"
+)
 _TOKEN = "the session token is not valid or has expired; renew the store's 'session_token'"  # noqa: S105 (a sentence)
 
 _CAUSES = {
@@ -81,6 +88,15 @@ _CAUSES = {
     "TooManyRequests": _BUSY,
     "429": _BUSY,
     "503": _BUSY,
+    "InternalError": _FAILED,
+    "500": _FAILED,
+    "502": _FAILED,
+    "504": _FAILED,
+    "EntityTooSmall": (
+        "a part of it is smaller than {endpoint} accepts; raise the store's 'part_size'"
+    ),
+    "InvalidPart": _PARTS_DIFFER,
+    "InvalidPartOrder": _PARTS_DIFFER,
     "MissingContentLength": _NO_TRAILERS,
     "411": _NO_TRAILERS,
     "BadDigest": _CHANGED,

@@ -14,16 +14,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from queue import SimpleQueue
+from threading import Event
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.futures import TransferFuture
 from s3transfer.manager import TransferConfig, TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
-from backupd.errors import PartsExhausted
+from backupd.errors import PartsExhausted, StoreError
 from backupd.stores import Reader
-from backupd.stores.s3_errors import GONE, code_of
+from backupd.stores.s3_watched import Target, WatchedClient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -100,14 +100,16 @@ def transfer_config(plan: UploadPlan) -> TransferConfig:
     return config
 
 
-def upload(client: S3Client, bucket: str, key: str, source: Source, extra: dict[str, Any]) -> None:
-    """Send all of `source` to `key`; `extra` are the request's further arguments.
+def upload(target: Target, source: Source, extra: dict[str, Any]) -> None:
+    """Send all of `source` to the target; `extra` are the request's further arguments.
 
-    Raises what reading raised, PartsExhausted, or boto3's exceptions; in each case the unfinished
-    upload was aborted, or a note on the exception says that it was not.
+    Raises what reading raised, PartsExhausted, StoreError once the source was given up, or boto3's
+    exceptions; in each case the unfinished upload was aborted, or a note on the exception says that
+    it was not.
     """
     _keep_parts_off_the_heap()
-    watched = _WatchedClient(client)
+    bucket, key = target.bucket, target.key
+    watched = WatchedClient(target, given_up=source.given_up, sent_bytes=lambda: source.taken_bytes)
     try:
         with TransferManager(cast("S3Client", watched), transfer_config(source.plan)) as transfers:
             with source.released_on_error():
@@ -131,7 +133,9 @@ class Source:
     def __init__(self, reader: Reader, plan: UploadPlan) -> None:
         self.plan = plan
         self._reader = reader
-        self._taken_bytes = 0
+        self.taken_bytes = 0
+        """How many bytes were read so far."""
+        self.given_up = Event()
         self._questions: SimpleQueue[int | None] = SimpleQueue()
         self._answers: SimpleQueue[bytes | BaseException] = SimpleQueue()
 
@@ -152,6 +156,11 @@ class Source:
             self._answers.put(error)
             raise
 
+    def give_up(self) -> None:
+        """Let the upload fail soon, from any thread: no request of it is tried again."""
+        self.given_up.set()
+        self._questions.put(0)  # who waits for a question looks up
+
     def end(self) -> None:
         """Let `serve` return: the transfer is over, for better or worse."""
         self._questions.put(None)
@@ -167,6 +176,8 @@ class Source:
                 if transfer.done():
                     # A part failed: without this s3transfer would read on to the stream's end.
                     raise _TransferOver
+                if self.given_up.is_set():
+                    raise StoreError("cannot go on with an upload that was given up")
                 self._answers.put(self._next(size))
             except BaseException as error:  # Ctrl-C too: everything waits for an answer
                 failure = failure or error
@@ -178,8 +189,8 @@ class Source:
     def _next(self, size: int) -> bytes:
         # s3transfer trusts one read, and asks for "all the rest" only behind the end.
         data = exactly(self._reader, size if size >= 0 else self.plan.part_size_bytes)
-        self._taken_bytes += len(data)
-        if self._taken_bytes > self.plan.limit_bytes:
+        self.taken_bytes += len(data)
+        if self.taken_bytes > self.plan.limit_bytes:
             raise PartsExhausted(
                 f"more than {self.plan.limit_bytes} bytes came, which {self.plan.parts_limit} "
                 f"parts of {self.plan.part_size_bytes} bytes cannot carry; the estimate, or the "
@@ -225,24 +236,3 @@ class _AtEnd(BaseSubscriber):
 
     def on_done(self, future: TransferFuture, **_: object) -> None:
         self._source.end()
-
-
-class _WatchedClient:
-    """The client, remembering an abort that failed: s3transfer only logs that."""
-
-    def __init__(self, client: S3Client) -> None:
-        self._client = client
-        self.abort_failed = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def abort_multipart_upload(self, **arguments: Any) -> object:
-        try:
-            return self._client.abort_multipart_upload(**arguments)
-        except ClientError as error:
-            self.abort_failed = code_of(error) not in GONE
-            raise
-        except BotoCoreError:
-            self.abort_failed = True
-            raise

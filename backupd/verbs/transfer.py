@@ -70,6 +70,7 @@ def send_archive(
         reader = ArchiveReader(
             blocks, source.check(survey), coding.compressor, on_progress=progress
         )
+        stack.enter_context(site.cancel.closing(lambda: site.store.give_up(key)))
         stored = site.store.put(key, reader, estimate_bytes=destination.estimate_bytes)
     if stored != reader.stored_bytes:
         site.store.delete([key])

@@ -39,6 +39,9 @@ class Watched:
         self._before(Call("put", key))
         return self._store.put(key, reader, estimate_bytes=estimate_bytes)
 
+    def give_up(self, key: str) -> None:
+        self._store.give_up(key)
+
     def put_bytes(self, key: str, data: bytes) -> None:
         self._before(Call("put_bytes", key))
         self._store.put_bytes(key, data)

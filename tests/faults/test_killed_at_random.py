@@ -7,20 +7,11 @@ import random
 import secrets
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import docker
 
-from backupd.cli.session import Session
-from backupd.config import load
-from backupd.policy import ORPHAN_GRACE, Job
-from backupd.site import Site
-from backupd.verbs.prune_jobs import Order, prune_after
-from backupd.verbs.transfer import received
 from tests.faults.conftest import Write
 from tests.faults.counts import DONE
 from tests.faults.gate import Gate, Passed
@@ -40,6 +31,7 @@ from tests.faults.scene import (
     source_of,
     take_up,
 )
+from tests.faults.sweeping import check_all, named_archives, stored_archives, sweep
 from tests.integration.aftermath import images, journal, kept_in, wait_until
 from tests.integration.command import Command
 from tests.integration.trees import succeeded
@@ -133,52 +125,7 @@ def assert_all_restore(scene: Scene, backupd: Command) -> None:
     for source, row in newest.items():
         with DONE.checking():
             scene.assert_same(source, restored(backupd, row))
-    with at_site(backupd) as site:
-        backups = site.catalog.backups()
-        assert [row["id"] for row in rows] == [backup.id for backup in backups]
-        for backup in backups:
-            manifest = site.catalog.manifest(backup)
-            with (
-                DONE.checking(),
-                received(site, site.catalog, manifest, lambda _: None) as chunks,
-            ):
-                scene.assert_same((str(backup.kind), backup.name), b"".join(chunks))
-
-
-def sweep(backupd: Command) -> None:
-    """Prune as in the days to come, when nothing that lies there can be at work any more."""
-    with at_site(backupd) as site:
-        later = site.now() + ORPHAN_GRACE + timedelta(hours=1)
-        policy = load(backupd.config, environ={}).policy
-        order = Order([JOB], later)
-        _, removal = prune_after(replace(site, now=lambda: later), policy, order, nobody_knows)
-
-    assert ([], []) == (removal.complaints, removal.backups)
-
-
-def nobody_knows(name: str, job: Job) -> None:
-    """What is on the engine: nobody looked."""
-
-
-@contextmanager
-def at_site(backupd: Command) -> Iterator[Site]:
-    """The engine, the store and the state directory of the command's policy."""
-    session = Session(config=backupd.config)
-    try:
-        yield session.site
-    finally:
-        session.close()
-
-
-def named_archives(backupd: Command) -> set[str]:
-    """The ids of the archives that backups name."""
-    with at_site(backupd) as site:
-        return {backup.archive_id for backup in site.catalog.backups()}
-
-
-def stored_archives(keys: list[str]) -> set[str]:
-    """The ids of the archives, records and unfinished uploads that lie in the bucket."""
-    return {key.rpartition("/")[2].partition(".")[0] for key in keys if "/archives/" in key}
+    assert [row["id"] for row in rows] == check_all(scene, backupd)
 
 
 def containers(api: docker.APIClient) -> set[str]:

@@ -21,6 +21,9 @@ import backupd
 
 NOBODY = 65534
 _CAPABILITY = "-all,+dac_read_search"
+QUICK = "tests.integration.quick"
+"""As `module`: the same command with short waits for a store that does not answer."""
+
 AS_NOBODY = (
     *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
     # The interpreter may lie below a directory that only root may enter, so this nobody may read
@@ -61,6 +64,8 @@ class Command:
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
     """Variables that every call gets besides the usual few; a test may add to it."""
+    module: str = "backupd"
+    """What is run as `python -m`."""
 
     @property
     def config(self) -> Path:
@@ -115,7 +120,7 @@ class Command:
         )
 
     def _command(self, arguments: Sequence[str | Path]) -> list[str]:
-        return [sys.executable, "-m", "backupd", *map(str, arguments)]
+        return [sys.executable, "-m", self.module, *map(str, arguments)]
 
     def _environment(self) -> dict[str, str]:
         return {
