@@ -29,7 +29,7 @@ test-systemd: $(READY) ## install and run backupd under a real systemd, booted i
 	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/systemd $(PYTEST_ARGS)
 
 .PHONY: test-faults
-test-faults: $(READY) ## kill backupd at each step and at random moments; nothing may stay broken (as root)
+test-faults: $(READY) ## kill backupd at each step, let engine and store fail; nothing may stay broken (as root)
 	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/faults $(PYTEST_ARGS)
 
 .PHONY: lint
