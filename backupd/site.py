@@ -32,6 +32,8 @@ class Site:
     reuse_max_age: timedelta = timedelta(days=30)
     identities: Identities = Identities()  # noqa: RUF009  # frozen
     """Private keys that open encrypted backups; none, unless somebody brought them."""
+    compression_threads: int = 1
+    """For each archive."""
     cancel: Cancel = field(default_factory=Cancel)
     turns: Turns = field(default_factory=Turns)
     """Shared by all runs of a process: how many sources are read at a time."""

@@ -68,8 +68,9 @@ class Session:
         from backupd.stores import open_store
 
         make_room()
-        if self.optional_policy is not None:
-            return open_store(self.optional_policy.store, is_patient=self.is_patient)
+        policy = self.optional_policy
+        if policy is not None:
+            return open_store(policy.store, is_patient=self.is_patient, limits=policy.limits)
         return open_store(_store_spec(self.store_options), is_patient=self.is_patient)
 
     @cached_property
@@ -152,7 +153,12 @@ class Session:
             from dataclasses import replace
 
             self.turns.allow(policy.parallel)
-            site = replace(site, reuse_max_age=policy.reusable_for, turns=self.turns)
+            site = replace(
+                site,
+                reuse_max_age=policy.reusable_for,
+                compression_threads=policy.limits.compression_threads,
+                turns=self.turns,
+            )
         return site
 
     @cached_property

@@ -19,6 +19,7 @@ from backupd.policy.docker import DockerSpec, TlsSpec
 from backupd.policy.drill import Drill, DrillSource, Trial
 from backupd.policy.encryption import Encryption, Identity
 from backupd.policy.job import LONGEST_TIMEOUT, ORPHAN_GRACE, Compression, Job, Method
+from backupd.policy.limits import Limits
 from backupd.policy.prune import Percent, Prune, PruneWhen
 from backupd.policy.retention import Retention
 from backupd.policy.section import AbsolutePath, Flag, Section, TimeSpan, WholeNumber, check_filled
@@ -68,6 +69,7 @@ __all__ = [
     "ImageLiteral",
     "ImageSelector",
     "Job",
+    "Limits",
     "Method",
     "Metrics",
     "Notify",
@@ -145,6 +147,8 @@ class Policy(Section):
     """When sources are restored for a trial, and what their containers have to do then."""
     parallel: Annotated[WholeNumber, Field(ge=1, le=32)] = 2
     """How many sources are read at a time, across all jobs; images always one by one."""
+    limits: Limits = Limits()
+    """What all work together may take of the line and of the machine."""
     stop_grace: TimeSpan = Field(
         default=timedelta(seconds=60), json_schema_extra={"default": "60s"}
     )

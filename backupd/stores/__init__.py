@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, assert_never
 
+from backupd.pace import Pace
+
 if TYPE_CHECKING:
-    from backupd.policy import StoreSpec
+    from backupd.policy import Limits, StoreSpec
 
 
 class Reader(Protocol):
@@ -121,23 +123,39 @@ class Store(Protocol):
         """The store's own clock, aware UTC."""
 
 
-def open_store(spec: StoreSpec, *, is_patient: bool = True) -> Store:
+def open_store(spec: StoreSpec, *, is_patient: bool = True, limits: Limits | None = None) -> Store:
     """The store that `spec` describes; nothing is asked of it yet.
 
     A patient one retries for about half a minute what may pass; a person who waits at a terminal
-    wants to hear of a wrong endpoint sooner. Raises StoreError when this machine's settings do not
-    allow to use it.
+    wants to hear of a wrong endpoint sooner. All that goes through it shares `limits`. Raises
+    StoreError when this machine's settings do not allow to use it.
     """
+    upload = _pace(limits.upload if limits else None)
+    download = _pace(limits.download if limits else None)
     # Imported on demand: boto3 costs half a second, and `backupd --help` needs no store.
     match spec.scheme:
         case "s3":
             from backupd.stores.s3 import S3Store
             from backupd.stores.s3_client import ATTEMPTS
 
-            return S3Store(spec, attempts=ATTEMPTS if is_patient else 2)
+            attempts = ATTEMPTS if is_patient else 2
+            s3 = S3Store(spec, attempts=attempts, pace=upload)
+            return _paced(s3, None, download)
         case "file":
             from backupd.stores.directory import DirectoryStore
 
-            return DirectoryStore(spec.path)
+            return _paced(DirectoryStore(spec.path), upload, download)
         case _:
             assert_never(spec.scheme)
+
+
+def _pace(bytes_a_second: int | None) -> Pace | None:
+    return None if bytes_a_second is None else Pace(bytes_a_second)
+
+
+def _paced(store: Store, upload: Pace | None, download: Pace | None) -> Store:
+    if upload is None and download is None:
+        return store
+    from backupd.stores.paced import PacedStore
+
+    return PacedStore(store, upload=upload, download=download)

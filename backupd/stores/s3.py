@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from backupd.errors import ObjectMissing, ObjectTooLarge, StoreError
+from backupd.pace import Pace
 from backupd.policy import StoreSpec
 from backupd.stores import ClosableReader, Entry, Reader, Refusal
 from backupd.stores.s3_client import ATTEMPTS, Connector, encryption_of, place_of
@@ -27,6 +28,7 @@ from backupd.stores.s3_delete import Deleter
 from backupd.stores.s3_download import Download, length_of
 from backupd.stores.s3_errors import GONE, Place, code_of, status_of, translated
 from backupd.stores.s3_lock import Clock, Locks
+from backupd.stores.s3_pace import send_at_a_pace
 from backupd.stores.s3_patience import Patience
 from backupd.stores.s3_probe import PROBE_FOLDER, probed_checksums, settled_checksums
 from backupd.stores.s3_upload import (
@@ -59,8 +61,11 @@ class S3Store:
         attempts: int = ATTEMPTS,
         parts_limit: int | None = None,
         clock: Clock = lambda: datetime.now(UTC),
+        pace: Pace | None = None,
     ) -> None:
         """A store for `spec`; `attempts` counts the tries of each request, `clock` dates locks.
+
+        What it sends keeps to `pace`.
 
         Raises StoreError when `spec` cannot be used on this machine (no CA file, no AWS profile).
         """
@@ -75,6 +80,7 @@ class S3Store:
         self._parts_limit = parts_limit or _parts_limit(self._place)
         self._patience = Patience(attempts)
         self._sources: dict[str, Source] = {}
+        self._pace = pace
         self._writer: S3Client | None = None
         self._writer_lock = Lock()
 
@@ -241,6 +247,8 @@ class S3Store:
                 self._writer = self._connector.connect(
                     checksums, attempts=self._attempts, patience=self._patience
                 )
+                if self._pace is not None:
+                    send_at_a_pace(self._writer, self._pace)
             return self._writer
 
     @contextmanager

@@ -46,9 +46,13 @@ class Encoder:
 
 
 @contextmanager
-def encoder(compression: Compression, recipients: Collection[str]) -> Iterator[Encoder]:
+def encoder(
+    compression: Compression, recipients: Collection[str], *, threads: int = 1
+) -> Iterator[Encoder]:
     """The coding of one archive, for the length of the block."""
-    made = Encoder(compressor(compression.method.value, compression.level), recipients)
+    beside = threads if threads > 1 else 0  # one alone compresses where it is called
+    coder = compressor(compression.method.value, compression.level, threads=beside)
+    made = Encoder(coder, recipients)
     try:
         yield made
     finally:

@@ -66,7 +66,9 @@ def send_archive(
             through = stack.enter_context(helper(site.engine, site.state, source.mount))
             survey = replace(survey, helper=through)
         blocks = stack.enter_context(_opened(site, source, survey))
-        coding = stack.enter_context(encoder(compression, recipients))
+        coding = stack.enter_context(
+            encoder(compression, recipients, threads=site.compression_threads)
+        )
         reader = ArchiveReader(
             blocks, source.check(survey), coding.compressor, on_progress=progress
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from backupd.policy import StoreSpec
+from backupd.policy import Limits, StoreSpec
 from backupd.stores import Store, open_store
 from tests.servers.certificates import Certificates, make_certificates
 from tests.servers.moto import MotoServer
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BUCKET = "contract"
 LOCKING_BUCKET = "contract-locking"
 PART_BYTES = 5 << 20
+FAST = Limits(upload=1 << 40, download=1 << 40)
+"""A pace at which nothing waits: the contract holds with it as without."""
 _numbers = count(1)
 
 
@@ -86,7 +88,7 @@ def moto() -> Iterator[MotoServer]:
         yield server
 
 
-@pytest.fixture(params=["directory", "http", "https", "moto"])
+@pytest.fixture(params=["directory", "http", "https", "moto", "paced-directory", "paced-https"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     """Every store, empty."""
     return _bench(request, tmp_path)
@@ -99,11 +101,13 @@ def timely(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
 
 
 def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    if request.param == "directory":
-        return directory_bench(tmp_path / "store")
-    if request.param == "moto":
+    paced, _, kind = str(request.param).rpartition("-")
+    limits = FAST if paced else None
+    if kind == "directory":
+        return directory_bench(tmp_path / "store", limits)
+    if kind == "moto":
         return moto_bench(request.getfixturevalue("moto"))
-    return s3_bench(request.getfixturevalue("seaweed"), request.param)
+    return s3_bench(request.getfixturevalue("seaweed"), kind, limits)
 
 
 @pytest.fixture(params=["http", "https"])
@@ -118,7 +122,7 @@ def store(bench: Bench) -> Store:
     return bench.store
 
 
-def directory_bench(root: Path) -> Bench:
+def directory_bench(root: Path, limits: Limits | None = None) -> Bench:
     """A directory store, seen through the file system."""
 
     def files(top: Path) -> list[str]:
@@ -131,16 +135,16 @@ def directory_bench(root: Path) -> Bench:
         path.write_bytes(b"unfinished")
 
     return Bench(
-        store=open_store(StoreSpec(url=f"file://{root}")),
+        store=open_store(StoreSpec(url=f"file://{root}"), limits=limits),
         objects=lambda: [name for name in files(root) if not name.startswith(".partial/")],
         unfinished=lambda: files(root / ".partial"),
         begin_upload=begin_upload,
     )
 
 
-def s3_bench(seaweed: SeaweedFS, scheme: str) -> Bench:
+def s3_bench(seaweed: SeaweedFS, scheme: str, limits: Limits | None = None) -> Bench:
     """A store in the bucket, seen through boto3 alone."""
-    return bench_of(s3_spec(seaweed, scheme=scheme), seaweed.client())
+    return bench_of(s3_spec(seaweed, scheme=scheme), seaweed.client(), limits)
 
 
 def moto_spec(moto: MotoServer) -> StoreSpec:
@@ -159,7 +163,7 @@ def moto_bench(moto: MotoServer) -> Bench:
     return bench_of(moto_spec(moto), moto.client)
 
 
-def bench_of(spec: StoreSpec, client: S3Client) -> Bench:
+def bench_of(spec: StoreSpec, client: S3Client, limits: Limits | None = None) -> Bench:
     """The store of a bucket, and the bucket as another client sees it."""
     where = f"{spec.prefix}/"
 
@@ -177,4 +181,4 @@ def bench_of(spec: StoreSpec, client: S3Client) -> Bench:
             Bucket=BUCKET, Key=where + key, UploadId=begun["UploadId"], PartNumber=1, Body=b"part"
         )
 
-    return Bench(open_store(spec), objects, unfinished, begin_upload)
+    return Bench(open_store(spec, limits=limits), objects, unfinished, begin_upload)

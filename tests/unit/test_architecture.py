@@ -23,7 +23,7 @@ LAYERS = (
     {"tar", "tar_header", "tar_move", "image_tar", "engine_words"}
     | {"codec", "zstd_frames", "stream", "age"},
     # Edges: each wraps one outside thing.
-    {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site"}
+    {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site", "pace"}
     | {"journal_file", "half_imports", "late_import"}
     | {"engine_exec", "turns", "history", "history_file", "volume_access", "engine_create"}
     | {"leftovers", "shipped", "systemd", "descriptors"},
