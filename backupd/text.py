@@ -13,6 +13,8 @@ def shown(text: str) -> str:
 
     No name may move the cursor, change colours or forge a line of ours.
     """
+    if text.isprintable():  # nearly every one, and this costs next to nothing
+        return text
     one_line = " ".join(text.splitlines())
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in one_line)
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from backupd.cli.session import Session, config_option, store_options
+from backupd.cli.session import Session, config_option, expect_many, store_options
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from zoneinfo import ZoneInfo
 
+    from backupd.catalog import StoredArchive
     from backupd.layout import BackupKey
+
+    Found = list[tuple[BackupKey, StoredArchive | None]]
 
 KINDS = click.Choice(["image", "bundle", "container", "volume"])
 
@@ -43,23 +48,25 @@ def list_backups(
     Examples: backupd list nginx:latest
               backupd list --store s3://my-backups/docker --endpoint https://s3.example.com
     """
-    rows = _rows(session, sources, job=job, kind=kind, host=host)
+    expect_many()
+    found = _found(session, sources, job=job, kind=kind, host=host)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    elif rows:
-        _print(session, rows)
+        _print_json(session, found)
+    elif found:
+        _print(session, found)
     else:
         click.echo(f"no backups in {session.store.url}", err=True)
 
 
-def _rows(
+def _found(
     session: Session,
     sources: tuple[str, ...],
     *,
     job: str | None,
     kind: str | None,
     host: str | None,
-) -> list[dict[str, Any]]:
+) -> Found:
+    """Each backup, oldest first, with its archive as the listing shows it."""
     from backupd.catalog import Catalog
     from backupd.layout import Kind
     from backupd.verbs.choose import Wish, matching, spellings
@@ -72,10 +79,21 @@ def _rows(
     archives = {
         name: Catalog(session.store, name).archives() for name in sorted({b.host for b in found})
     }
-    return [_row(session, backup, archives[backup.host].get(backup.archive_id)) for backup in found]
+    return [(backup, archives[backup.host].get(backup.archive_id)) for backup in found]
 
 
-def _row(session: Session, backup: BackupKey, archive: Any) -> dict[str, Any]:
+def _print_json(session: Session, found: Found) -> None:
+    """The array as `json.dumps` would indent it, an object at a time: there may be many."""
+    if not found:
+        click.echo("[]")
+        return
+    for number, (backup, archive) in enumerate(found):
+        text = json.dumps(_row(session, backup, archive), indent=2).replace("\n", "\n  ")
+        sys.stdout.write(("[\n  " if number == 0 else ",\n  ") + text)
+    sys.stdout.write("\n]\n")
+
+
+def _row(session: Session, backup: BackupKey, archive: StoredArchive | None) -> dict[str, Any]:
     from backupd.layout import is_encrypted
 
     return {
@@ -108,29 +126,40 @@ def _full_name(session: Session, backup: BackupKey) -> str:
     return Catalog(session.store, backup.host).manifest(backup).name
 
 
-def _print(session: Session, rows: list[dict[str, Any]]) -> None:
-    from datetime import datetime
-
+def _print(session: Session, found: Found) -> None:
     from backupd.cli.table import print_table
+
+    several_hosts = len({backup.host for backup, _ in found}) > 1
+    with_states = any(backup.states for backup, _ in found)
+    heads = ["ID", "TAKEN", *(["HOST"] if several_hosts else []), "JOB", "KIND", "NAME"]
+    heads += [">SIZE", ">STORED", *(["STATE"] if with_states else [])]
+    zone = session.zone
+    cells = [
+        _cells(session, backup, archive, zone, several_hosts=several_hosts, with_states=with_states)
+        for backup, archive in found
+    ]
+    print_table(heads, cells)
+
+
+def _cells(
+    session: Session,
+    backup: BackupKey,
+    archive: StoredArchive | None,
+    zone: ZoneInfo,
+    *,
+    several_hosts: bool,
+    with_states: bool,
+) -> tuple[str, ...]:
     from backupd.text import moment, size
 
-    several_hosts = len({row["host"] for row in rows}) > 1
-    heads = ["ID", "TAKEN", *(["HOST"] if several_hosts else []), "JOB", "KIND", "NAME"]
-    body = [
-        [
-            row["id"],
-            moment(datetime.fromisoformat(row["taken_at"]), session.zone),
-            *([row["host"]] if several_hosts else []),
-            row["job"],
-            row["kind"],
-            row["name"],
-            size(row["size_bytes"]),
-            size(row["stored_bytes"]) if row["archive_key"] else "ARCHIVE MISSING",
-        ]
-        for row in rows
-    ]
-    heads += [">SIZE", ">STORED"]
-    if any(row["states"] for row in rows):
-        heads.append("STATE")
-        body = [[*cells, ", ".join(row["states"])] for cells, row in zip(body, rows, strict=True)]
-    print_table(heads, body)
+    return (
+        backup.id,
+        moment(backup.taken_at, zone),
+        *([backup.host] if several_hosts else []),
+        backup.job,
+        str(backup.kind),
+        _full_name(session, backup),
+        size(backup.size_bytes),
+        size(archive.size_bytes) if archive else "ARCHIVE MISSING",
+        *([", ".join(sorted(backup.states))] if with_states else []),
+    )

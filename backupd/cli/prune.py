@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from backupd.cli.session import Session, config_option, warn
+from backupd.cli.session import Session, config_option, expect_many, warn
 
 if TYPE_CHECKING:
     from backupd.catalog import Catalog
@@ -52,6 +52,7 @@ def prune(session: Session, /, jobs: tuple[str, ...], **options: Any) -> None:
     from backupd.verbs.job import presence
     from backupd.verbs.prune_jobs import Order, carry_out, plan_jobs
 
+    expect_many()
     chosen = [*jobs, *options["more_jobs"]]
     rules = _rules(options["retention"], chosen)
     until = _date(session, options["until"]) if options["until"] else None
