@@ -47,6 +47,13 @@ format: $(READY) ## put the code into its format
 demo: $(READY) ## back up an image and a container to a real S3 server, and bring them back
 	@$(BIN)/python -m tests.demo
 
+# ROWS="first-backup unchanged" measures only these, SIZE_MB=100 ROUNDS=1 takes a quick look, FULL=1
+# adds the 20 GiB. Only a run of the full size is written down.
+.PHONY: bench
+bench: $(READY) ## measure speed, memory and cost beside other programs (as root, about an hour)
+	$(BIN)/python -m tests.benchmarks $(ROWS) $(if $(SIZE_MB),--size-mb $(SIZE_MB)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FULL),--full)
+
 .PHONY: clean
 clean: ## remove the venv, caches and builds
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -140,6 +140,11 @@ class SeaweedFS:
         if self._given is None and self._directory != Path():
             shutil.rmtree(self._directory, ignore_errors=True)
 
+    def version(self) -> str:
+        """The server's version, such as `4.48`."""
+        said = subprocess.run([_program(), "version"], capture_output=True, text=True, check=True)
+        return said.stdout.split()[2]
+
     def make_bucket(self, name: str, *, locks: bool = False) -> None:
         """A new bucket, in which `NO_DELETE` and `LOCKER` may write and must not delete.
 
