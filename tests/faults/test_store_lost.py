@@ -17,11 +17,11 @@ from botocore.exceptions import ClientError
 from tests.faults.counts import DONE, CountedCommand
 from tests.faults.scene import JOB, MIB, PAUSED, Scene, policy_of
 from tests.faults.sweeping import backups_in, settle
-from tests.integration.aftermath import journal, the_sentence
+from tests.integration.aftermath import journal, the_sentence, wait_until
 from tests.integration.command import QUICK
 from tests.integration.conftest import WritePolicy, store_section
 from tests.integration.trees import succeeded
-from tests.servers.faulty_store import ANY, PART, Fault, FaultyStore, Then, part, refusal
+from tests.servers.faulty_store import ANY, COMPLETE, PART, Fault, FaultyStore, Then, part, refusal
 from tests.servers.seaweedfs import FULL, NO_DELETE, SeaweedFS
 
 ALWAYS = 1 << 30
@@ -187,15 +187,18 @@ def test_a_bucket_that_is_removed_in_the_middle_is_told_and_serves_again_once_it
 ) -> None:
     name = bucket["url"].split("/")[2]
 
-    def remove() -> None:
+    def is_removed() -> bool:
         client = s3.client()
         for found in client.list_objects_v2(Bucket=name).get("Contents", []):
             client.delete_object(Bucket=name, Key=found["Key"])
-        with suppress(ClientError):
+        try:
             client.delete_bucket(Bucket=name)
+        except ClientError:
+            return False
+        return True
 
     write_store()
-    to_store.add(Fault(part(2), act=remove))
+    to_store.add(Fault(COMPLETE, act=lambda: wait_until(is_removed)))
     failed = backupd("backup", JOB)
     asked = backupd("list")
     s3.make_bucket(name)
