@@ -18,7 +18,7 @@ from urllib.parse import quote
 import requests
 import urllib3
 
-from backupd.errors import BackupdError, EngineError, EngineUnreachable, NotFound
+from backupd.errors import BackupdError, EngineCut, EngineError, EngineUnreachable, NotFound
 from backupd.late_import import put_off
 from backupd.policy import DockerSpec
 from backupd.shortage import remedy, shortage
@@ -475,7 +475,11 @@ def _explained(what: str, host: str, error: Exception) -> EngineError:
         return EngineError(f"{what}: {ours.strerror}; {remedy(ours)}")
     if isinstance(error, docker.errors.DockerException | requests.exceptions.ConnectionError):
         return _unreachable(what, host, error)
-    return EngineError(
+    return _cut(what)
+
+
+def _cut(what: str) -> EngineCut:
+    return EngineCut(
         f"{what}: the connection to the engine broke off; did the engine stop or restart?"
     )
 
@@ -506,9 +510,7 @@ def _unreachable(what: str, host: str, error: Exception) -> EngineError:
             f"{what}: nothing answers at {host}; start the engine (`systemctl start docker`)"
         )
     if "Connection aborted" in text or "RemoteDisconnected" in text or "Broken pipe" in text:
-        return EngineError(
-            f"{what}: the connection to the engine broke off; did the engine stop or restart?"
-        )
+        return _cut(what)
     if "NameResolution" in text or "Name or service not known" in text:
         return EngineUnreachable(f"{what}: the host name in {host} does not resolve")
     if "SSL" in text or "certificate" in text:

@@ -6,6 +6,7 @@
     │   └── NoKey           what is encrypted, and no identity that was given opens it
     ├── EngineError         the Docker engine refused, failed or went away
     │   ├── EngineUnreachable   nothing answers where the engine should be
+    │   ├── EngineCut           the connection broke off in the middle of a request
     │   └── EngineStalled       it answered, then fell silent
     ├── StoreError          the store refused, failed or went away
     │   ├── ObjectMissing       the key names nothing
@@ -72,6 +73,10 @@ class EngineError(BackupdError):
 
 class EngineUnreachable(EngineError):
     """No engine answers at the given address, or it may not be talked to."""
+
+
+class EngineCut(EngineError):
+    """The connection broke off: nobody knows whether the engine did what it was asked."""
 
 
 class EngineStalled(EngineError):

@@ -21,6 +21,7 @@ from backupd.engine_exec import Command, run_inside
 from backupd.errors import (
     AlreadyRunning,
     BackupdError,
+    EngineCut,
     EngineError,
     EngineUnreachable,
     NotFound,
@@ -53,6 +54,8 @@ _KILL_SECONDS = 15.0
 """How long the engine's own SIGKILL, after the stop timeout, may take."""
 _START_ATTEMPTS = 3
 _LOOK_SECONDS = 0.2
+_PAUSES_SECONDS = (0.2, 1.0, 4.0)
+"""Before an undoing that found no engine is tried again: one restarts in about three seconds."""
 
 
 @contextmanager
@@ -166,8 +169,19 @@ _SEEN_TO = "the next backup sees to it"
 def _finish(engine: Engine, entry: Entry, path: Path) -> None:
     """Undo what is still written down, then forget it."""
     if path.exists():
-        undo(engine, entry)
+        _undo_patiently(engine, entry)
         path.unlink(missing_ok=True)
+
+
+def _undo_patiently(engine: Engine, entry: Entry) -> bool:
+    """As `undo`, which may be asked again: a connection that breaks off just then must not leave a
+    container as it is until the next backup."""
+    for pause_seconds in _PAUSES_SECONDS:
+        try:
+            return undo(engine, entry)
+        except (EngineCut, EngineUnreachable):
+            time.sleep(pause_seconds)
+    return undo(engine, entry)
 
 
 def replay(state: StateDir, engine: Engine, say: Callable[[str], None], cancel: Cancel) -> None:
@@ -214,7 +228,7 @@ def _recover(engine: Engine, entry: Entry, path: Path, told: _Told) -> None:
         if any(path_of(path.parent, act, entry.container_id).exists() for act in (PAUSE, STOP)):
             return
         _run_owed(engine, entry, told)
-    elif undo(engine, entry):
+    elif _undo_patiently(engine, entry):
         told.say(
             f"container {entry.container_name!r} was left {entry.left} by a backup that died; "
             "it goes on now"

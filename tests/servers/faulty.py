@@ -184,7 +184,11 @@ class Faulty:
         if self._upstream.scheme != "unix":
             return socket.create_connection((self._upstream.hostname, self._upstream.port))
         server = socket.socket(socket.AF_UNIX)
-        server.connect(self._upstream.path)
+        try:
+            server.connect(self._upstream.path)
+        except OSError:
+            server.close()  # nobody is there, as after a kill
+            raise
         return server
 
     def _answer(

@@ -116,7 +116,11 @@ class Relay:
     def _connected(self) -> socket.socket:
         if self._upstream.scheme == "unix":
             server = socket.socket(socket.AF_UNIX)
-            server.connect(self._upstream.path)
+            try:
+                server.connect(self._upstream.path)
+            except OSError:
+                server.close()  # nobody is there, as after a kill
+                raise
             return server
         return socket.create_connection((self._upstream.hostname, self._upstream.port))
 
