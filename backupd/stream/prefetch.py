@@ -2,7 +2,8 @@
 
 docker-py and boto3 block for ever in a read once the headers are there: only another thread can
 see that nothing comes. Waiting is counted on the consumer's side alone, so a consumer that is slow
-itself (back-pressure) is never taken for a stalled source.
+itself (back-pressure) is never taken for a stalled source. Nor is one that was stopped for a while
+(SIGSTOP, a machine that slept): waiting is counted in short steps, of which a stop takes one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from typing import Self
 from backupd.errors import EngineStalled
 from backupd.stream.cancel import Cancel
 
+_LONGEST_STEP_SECONDS = 1.0
+_STEPS = 4
+"""In so many steps at least a timeout is waited for."""
 _GRACE_SECONDS = 5.0
 """How long leaving waits for a thread whose source was told to end."""
 
@@ -84,7 +88,7 @@ class Prefetched:
             timeout = self._stall_timeout_seconds
             if not self._has_begun:
                 timeout = self._first_timeout_seconds
-            has_news = self._changed.wait_for(self._has_news, timeout)
+            has_news = self._wait_for_news(timeout)
             self._cancel.raise_if_set()
             if self._ready:
                 self._has_begun = True
@@ -97,6 +101,15 @@ class Prefetched:
         # Without the lock: the thread needs it to get out of the read that this ends.
         self._abort(stalled)
         raise stalled
+
+    def _wait_for_news(self, timeout: float) -> bool:
+        """Whether there is any before so much time has passed in which it could have come."""
+        waited, step = 0.0, min(_LONGEST_STEP_SECONDS, timeout / _STEPS)
+        while waited < timeout:
+            if self._changed.wait_for(self._has_news, step):
+                return True
+            waited += step
+        return self._has_news()
 
     def _has_news(self) -> bool:
         is_over = self._is_done or self._failure is not None
