@@ -56,7 +56,7 @@ class Scene:
         for reference in (IMAGE, OTHER_IMAGE):
             layers = [{"data/random": os.urandom(self.image_bytes)}, {"etc/motd": b"two\n"}]
             build_image(self.api, reference, layers=layers)
-            self.contents["image", reference] = _image(self.api, reference)
+            self.contents["image", reference] = image_content(self.api, reference)
         for name in CONTAINERS:
             # Its process ends at once when it is told to, so that a stop takes no time.
             start_container(self.api, name, IMAGE)
@@ -83,7 +83,7 @@ class Scene:
 
     def assert_same(self, source: tuple[str, str], tar_bytes: bytes) -> None:
         """The tar must hold what was on the engine."""
-        assert self.contents[source] == _content(source[0], tar_bytes)
+        assert self.contents[source] == content_of(source[0], tar_bytes)
 
 
 def policy_of(images: list[str], containers: list[str]) -> dict[str, Any]:
@@ -176,14 +176,15 @@ def left_on_disk(backupd: Command) -> list[str]:
     return journal(backupd) + sorted(path.name for path in alive)
 
 
-def _image(api: docker.APIClient, reference: str) -> object:
+def image_content(api: docker.APIClient, reference: str) -> object:
+    """What `content_of` must find in a backup of the image."""
     found = api.inspect_image(reference)
     return found["Id"], found["RootFS"]["Layers"]
 
 
-def _content(kind: str, tar_bytes: bytes) -> object:
+def content_of(kind: str, tar_bytes: bytes) -> object:
     """What is in the tar of a backup, to be compared with what was on the engine."""
-    if kind == "container":
+    if kind != "image":
         return files_in(tar_bytes)
     with tarfile.open(fileobj=io.BytesIO(tar_bytes)) as tar:
 
