@@ -29,8 +29,12 @@ test-systemd: $(READY) ## install and run backupd under a real systemd, booted i
 	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/systemd $(PYTEST_ARGS)
 
 .PHONY: test-faults
-test-faults: $(READY) ## kill backupd at each step, let engine and store fail; nothing may stay broken (as root)
+test-faults: $(READY) ## faults of store, engine and host, kills at each step, a short soak; nothing may stay broken (as root)
 	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/faults $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: $(READY) ## hundreds of runs with random faults, then restore every backup; RUNS=… SEED=… (as root)
+	$(BIN)/python -m tests.faults.soak $(or $(RUNS),300) $(SEED)
 
 .PHONY: lint
 lint: $(READY) ## check format, lint and types only

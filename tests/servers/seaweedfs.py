@@ -125,6 +125,7 @@ class SeaweedFS:
         try:
             self._certificates = make_certificates(self._directory)
             for attempt in range(1, STARTS + 1):
+                self._ports = _free_ports(5)
                 if self._start():
                     return
                 self._kill()
@@ -144,6 +145,22 @@ class SeaweedFS:
         """The server's version, such as `4.48`."""
         said = subprocess.run([_program(), "version"], capture_output=True, text=True, check=True)
         return said.stdout.split()[2]
+
+    def kill(self) -> None:
+        """End it as `kill -9` does, with all that it holds; `restart` brings it back."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Kill it where it still runs, and start it again on the same data, at the same address.
+
+        Raises SeaweedMissing.
+        """
+        self.kill()
+        if not self._start():
+            raise SeaweedMissing(f"SeaweedFS did not come back; it said:\n{self._last_words()}")
 
     def make_bucket(self, name: str, *, locks: bool = False) -> None:
         """A new bucket, in which `NO_DELETE` and `LOCKER` may write and must not delete.
@@ -186,12 +203,11 @@ class SeaweedFS:
 
     def _start(self) -> bool:
         """Whether it came up; False when it ended or did not get ready in time."""
-        self._ports = _free_ports(5)
         identities = self._directory / "identities.json"
         identities.write_text(json.dumps({"identities": list(_identities())}))
         data = self._directory / "data"
         data.mkdir(exist_ok=True)
-        with (self._directory / "weed.log").open("wb") as log:
+        with (self._directory / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [_program(), "server", *self._options(data, identities)],
                 stdin=subprocess.DEVNULL,
@@ -233,10 +249,7 @@ class SeaweedFS:
         )
 
     def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self.kill()
         for port in self._ports:
             # It leaves its sockets in /tmp, named after their ports.
             for socket_file in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
