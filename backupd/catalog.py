@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from backupd.errors import DamagedBackup, NotFound, NotOurs, ObjectMissing, StoreError
+from backupd.foreign_json import read_json
 from backupd.layout import (
     BackupKey,
     Kind,
@@ -232,10 +233,13 @@ class Catalog:
         """What `host.json` says; None where there is none yet. Raises StoreError."""
         try:
             data = self.store.get_bytes(host_key(self.host), limit_bytes=LIMIT_BYTES)
-            facts = json.loads(data)
+            facts = read_json(data)
+            adopted = tuple(map(str, facts.get("adopted", ())))
+            if not all(adopted):
+                raise ValueError("a host without a name")
             return HostFacts(
                 str(facts["machine_id"]),
-                tuple(map(str, facts.get("adopted", ()))),
+                adopted,
                 None if facts.get("adopted_by") is None else str(facts["adopted_by"]),
             )
         except ObjectMissing:

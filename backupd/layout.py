@@ -29,9 +29,11 @@ SEGMENT_LIMIT_BYTES = 200
 """SeaweedFS refuses segments of 400 bytes and file systems those above 255; we stay below both."""
 
 _ARCHIVE_ID = r"[0-9a-f]{16}-[0-9a-f]{12}"
-_TAKEN_AT = r"\d{8}T\d{6}\.\d{3}Z"
+_TAKEN_AT = r"(?:19[7-9][0-9]|[2-8][0-9]{3})[0-9]{4}T(?:[01][0-9]|2[0-3])[0-9]{4}\.[0-9]{3}Z"
+"""From 1970 to 8999: earlier and later ones leave the calendar in some time zone, or in a rule of
+retention."""
 _MOMENT = re.compile(_TAKEN_AT)
-_STEM = re.compile(rf"({_TAKEN_AT})\.({_ARCHIVE_ID})\.(?:(\d{{1,20}})\.json|([a-z]+))")
+_STEM = re.compile(rf"({_TAKEN_AT})\.({_ARCHIVE_ID})\.(?:(0|[1-9][0-9]{{0,19}})\.json|([a-z]+))")
 _ARCHIVE_NAME = re.compile(
     rf"({_ARCHIVE_ID})\.(tar(?:\.(?:zst|gz))?(?:\.age)?|record\.json(?:\.age)?)"
 )

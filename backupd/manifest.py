@@ -9,9 +9,10 @@ number, and every number ever written stays readable. Pure: no clock, network or
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from backupd.errors import DamagedBackup
 from backupd.layout import BackupKey, Kind, backup_key, is_encrypted, parse_archive_key
@@ -25,6 +26,16 @@ _ArchiveId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{12}$")]
 _Size = Annotated[int, Field(ge=0, lt=2**63)]
 _Recipient = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]+( [!-~]+)?$")]
 _Key = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/].*[^/]$")]
+
+
+def _check_year(moment: datetime) -> datetime:
+    """`moment`, if it can be shown in every time zone. Raises ValueError."""
+    if not 1970 <= moment.year < 9000:
+        raise ValueError("no clock shows this year")
+    return moment
+
+
+_Moment = Annotated[AwareDatetime, AfterValidator(_check_year)]
 
 
 class _Part(BaseModel):
@@ -54,7 +65,7 @@ class Archive(_Part):
     """Of the plain tar; for an exported container also its only layer's diff id."""
     stored_bytes: _Size
     stored_sha256: _Hex64
-    made_at: AwareDatetime
+    made_at: _Moment
     encryption: Encryption | None = None
     """None for an archive in the clear, and in manifests older than this field."""
 
@@ -151,7 +162,7 @@ class Manifest(_Part):
     job: str
     kind: Kind
     name: str
-    taken_at: AwareDatetime
+    taken_at: _Moment
     archive: Archive
     reused: bool = False
     """Whether the archive was made for an earlier backup of the same image."""
@@ -205,11 +216,9 @@ def parse(data: bytes, key: BackupKey) -> Manifest:
         )
     if manifest.kind in {Kind.IMAGE, Kind.BUNDLE} and not manifest.images:
         raise DamagedBackup(f"cannot use the manifest of backup {key.id}: it names no image")
-    if parse_archive_key(manifest.archive.key) is None:
-        raise DamagedBackup(
-            f"cannot use the manifest of backup {key.id}: "
-            f"{manifest.archive.key!r} is not the key of an archive"
-        )
+    _check_object(manifest, manifest.archive.key, "tar", "an archive")
+    if manifest.record is not None:
+        _check_object(manifest, manifest.record.key, "record", "a record of inspect")
     for part in (manifest.archive, manifest.record):
         if part is not None and is_encrypted(part.key) != (part.encryption is not None):
             raise DamagedBackup(
@@ -217,3 +226,16 @@ def parse(data: bytes, key: BackupKey) -> Manifest:
                 "whether that is encrypted"
             )
     return manifest
+
+
+def _check_object(manifest: Manifest, key: str, beginning: str, what: str) -> None:
+    """Raise DamagedBackup unless `key` is where such an object of this very archive belongs.
+
+    A prune goes by the ids in keys: one that differs would have it remove what is still needed.
+    """
+    archive_id, rest = parse_archive_key(key) or ("", "")
+    if archive_id != manifest.archive.id or not rest.startswith(beginning):
+        raise DamagedBackup(
+            f"cannot use the manifest of backup {manifest.id}: {key!r} is not the key of {what} "
+            f"with the id {manifest.archive.id}"
+        )

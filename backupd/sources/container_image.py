@@ -9,12 +9,14 @@ default way back loads one; `changes` is the best that `docker import` can do. P
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from backupd.errors import DamagedBackup
+from backupd.foreign_json import read_json
 from backupd.volume_access import disowned
 
 _FROM_CONTAINER = (
@@ -77,9 +79,9 @@ class Record:
 def read_record(data: bytes) -> Record:
     """The record behind the stored bytes. Raises DamagedBackup for what is none."""
     try:
-        record = json.loads(data)
+        record = read_json(data)
         container, image = record["container"], record["image"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DamagedBackup("cannot read the record of inspect: it is not one of ours") from error
     if not isinstance(container, dict) or not isinstance(image, dict | None):
         raise DamagedBackup("cannot read the record of inspect: it is not one of ours")
@@ -96,8 +98,27 @@ def _disowned(described: Any) -> Any:
     return disowned(described) if isinstance(described, dict) else described
 
 
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Use a record in the block: whoever can write to the store can write anything into one."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedBackup(
+            "cannot understand the record of inspect: no engine describes a container so"
+        ) from error
+
+
 def image_config(record: Record, *, diff_id: str, taken_at: datetime, comment: str) -> bytes:
-    """The config file of a one-layer image around an export (OCI image config, Docker's fields)."""
+    """The config file of a one-layer image around an export (OCI image config, Docker's fields).
+
+    Raises DamagedBackup for a record that cannot be understood.
+    """
+    with _understood():
+        return _image_config(record, diff_id, taken_at, comment)
+
+
+def _image_config(record: Record, diff_id: str, taken_at: datetime, comment: str) -> bytes:
     created = taken_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     config: dict[str, Any] = {
         "architecture": record.architecture,
@@ -117,8 +138,14 @@ def changes(record: Record) -> tuple[list[str], list[str]]:
     """The config as `docker import --change` instructions, and what those cannot carry.
 
     Quoting as measured on Docker: inside double quotes only backslash, quote and dollar need one.
+    Raises DamagedBackup for a record that cannot be understood.
     """
-    config, given, lost = record.config(), [], []
+    with _understood():
+        return _changes(record)
+
+
+def _changes(record: Record) -> tuple[list[str], list[str]]:
+    config, given, lost = record.config(), list[str](), list[str]()
     for name in ("Cmd", "Entrypoint"):
         if name in config:
             given.append(f"{name.upper()} {json.dumps(config[name])}")
@@ -136,9 +163,11 @@ def changes(record: Record) -> tuple[list[str], list[str]]:
             given.append(f"{instruction} {_escaped(config[name])}")
     given += [f"EXPOSE {port}" for port in sorted(config.get("ExposedPorts", ()))]
     given += _healthcheck(config.get("Healthcheck"), lost)
-    given += [f"ONBUILD {line}" for line in config.get("OnBuild", ()) if "\n" not in line]
+    given += [f"ONBUILD {line}" for line in config.get("OnBuild", ())]
     lost += [name.upper() for name in ("Shell", "StopSignal") if name in config]
-    return given, lost
+    # An engine takes each line for an instruction: of one with two, nobody knows the second.
+    lost += [text.split()[0] for text in given if "\n" in text]
+    return [text for text in given if "\n" not in text], lost
 
 
 def _healthcheck(check: Mapping[str, Any] | None, lost: list[str]) -> Iterable[str]:

@@ -7,7 +7,6 @@ read otherwise than backupd does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from backupd.container_body import Inspect, Ran
 from backupd.container_plan import Seen, plan
 from backupd.container_rights import disguised
 from backupd.errors import DamagedBackup
+from backupd.foreign_json import read_json
 from backupd.layout import Kind
 from backupd.manifest import Manifest
 from backupd.sources.container_image import Record, read_record
@@ -72,7 +72,7 @@ def summary_of(ran: Ran) -> Inspect:
 def described_volume(manifest: Manifest, data: bytes | None) -> dict[str, Any]:
     """What inspect told of a volume; nothing for a directory of the host. Raises DamagedBackup."""
     with understood(manifest):
-        described = disowned(json.loads(data or b"{}").get("volume") or {})
+        described = disowned(read_json(data or b"{}").get("volume") or {})
         texts = (described.get("Options") or {}, described.get("Labels") or {})
         for key, value in [pair for part in texts for pair in part.items()]:
             if not isinstance(value, str):

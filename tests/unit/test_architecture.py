@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "backupd"
 LAYERS = (
     # Pure: values and decisions.
-    {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration"}
+    {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration", "foreign_json"}
     | {"age_keys"}
     | {"retention", "timeline", "grouping", "prune_guard", "forecast", "proof", "anomaly"}
     | {"stop_order", "timetable", "run_record", "drill_plan", "shortage"}
