@@ -31,6 +31,10 @@ from backupd.tar_header import (
 LARGEST_EXTENSION_BYTES = 1 << 20
 """The most that one extended header may hold; Go's `archive/tar` has the same limit."""
 
+MOST_EXTENSIONS = 16
+"""How many extended headers may come before one member: there are four kinds, and GNU tar and the
+engines write each once."""
+
 _TAIL_BYTES = 8 << 10
 """How much of the last bytes is searched for the engine's own words."""
 _PAX, _PAX_GLOBAL, _GNU_LONG_NAME, _GNU_LONG_LINK = "x", "g", "L", "K"
@@ -72,6 +76,17 @@ class Visitor(Protocol):
         """The content of the last announced member is complete."""
 
 
+def check_extension(header: Header, count: int) -> None:
+    """Raise ArchiveBroken for an extended header that nobody writes, the `count`th of its member.
+
+    What follows a tar holds such headers back until their member comes.
+    """
+    if header.size_bytes > LARGEST_EXTENSION_BYTES:
+        raise ArchiveBroken("an extended header of more than 1 MiB")
+    if count > MOST_EXTENSIONS:
+        raise ArchiveBroken("too many extended headers")
+
+
 class TarWalk:
     """Follows one tar. Raises ArchiveBroken from `feed`, or at the latest from `finish`."""
 
@@ -88,6 +103,7 @@ class TarWalk:
         self._extension: Header | None = None
         self._collected = bytearray()
         self._pending: dict[str, bytes] = {}
+        self._extensions = 0
         self._sparse: Member | None = None
         self._zero_blocks = 0
         self._tail = b""
@@ -211,8 +227,8 @@ class TarWalk:
             self._announce(member, end_offset)
 
     def _begin_extension(self, header: Header) -> None:
-        if header.size_bytes > LARGEST_EXTENSION_BYTES:
-            raise ArchiveBroken("an extended header of more than 1 MiB")
+        self._extensions += 1
+        check_extension(header, self._extensions)
         self._name = header.name
         self._extension = header
         self._collected.clear()
@@ -221,6 +237,7 @@ class TarWalk:
 
     def _announce(self, member: Member, end_offset: int) -> None:
         self._sparse = None
+        self._extensions = 0
         self.members += 1
         self._name = member.name
         size_bytes = member.size_bytes

@@ -56,7 +56,7 @@ def parse(block: bytes) -> Header:
     return Header(
         name=name,
         flag=flag,
-        size_bytes=_number(block[124:136]),
+        size_bytes=number(block[124:136]),
         link_target=_text(block[157:257]),
         has_extension=flag == "S" and block[482] != 0,
     )
@@ -67,7 +67,7 @@ def has_checksum(block: bytes) -> bool:
     if len(block) != BLOCK_BYTES:
         return False
     try:
-        written = _number(block[148:156])
+        written = number(block[148:156])
     except ArchiveBroken:
         return False
     blanked = block[:148] + b" " * 8 + block[156:]
@@ -145,8 +145,8 @@ def _text(field: bytes) -> str:
     return decoded(field.partition(b"\0")[0])
 
 
-def _number(field: bytes) -> int:
-    """An octal field, or one of GNU's in base 256 (first bit set)."""
+def number(field: bytes) -> int:
+    """An octal field, or one of GNU's in base 256 (first bit set). Raises ArchiveBroken."""
     if field[0] & 0x80:
         if field[0] & 0x40:
             raise ArchiveBroken("a negative number in a header")

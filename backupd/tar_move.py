@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from backupd.errors import ArchiveBroken, DamagedBackup
+from backupd.tar import check_extension
 from backupd.tar_header import (
     BLOCK_BYTES,
     ZERO_BLOCK,
     Header,
     decimal,
     decoded,
+    number,
     padding_bytes,
     parse,
     pax_places,
@@ -27,6 +29,10 @@ _EXTENSIONS = frozenset("xgLK")
 _HARD_LINK = "1"
 _NAME, _LINK, _SIZE, _PREFIX = 0, 157, 124, 345
 """Where the fields stand in a header block, by which they are known here too."""
+
+_ENDS = {_NAME: 100, _LINK: 257, _PREFIX: 500}
+_GNU_TIMES = (slice(345, 357), slice(357, 369))
+"""GNU's times of access and change, where POSIX has the prefix of a name."""
 
 _GNU = {"L": _NAME, "K": _LINK}
 _PAX = {b"path": _NAME, b"linkpath": _LINK, b"size": _SIZE}
@@ -97,6 +103,7 @@ class _Move:
         padded = header.content_bytes + padding_bytes(header.content_bytes)
         if header.flag in _EXTENSIONS:
             self._held.append((header, bytearray(block)))
+            check_extension(header, len(self._held))
             self._missing_bytes = padded
             return []
         self._is_sparse_map = header.has_extension
@@ -110,33 +117,67 @@ class _Move:
         for extension, content in self._held:
             places = _places(extension, content)
             for field in to_move & places.keys():
-                self._put(content, places[field])
+                self._put(content, *places[field])
             found |= places.keys()
             if header.content_bytes and _SIZE in places:
-                size_bytes = decimal(bytes(content[places[_SIZE] :]).partition(b"\n")[0])
+                start, end = places[_SIZE]
+                size_bytes = decimal(bytes(content[start:end]))
         own = bytearray(block)
         for field in to_move - found:
-            has_prefix = block[257:263] == b"ustar\0" and block[_PREFIX] != 0
-            self._put(own, _PREFIX if field == _NAME and has_prefix else field)
+            begins = field
+            if field == _NAME and _has_prefix(block):
+                _check_inside(block[_NAME : _ENDS[_NAME]])
+                begins = _PREFIX
+            self._put(own, begins, _ENDS[begins])
         self._pass_bytes = size_bytes + padding_bytes(size_bytes)
         held = [bytes(content) for _, content in self._held]
         self._held.clear()
         return [*held, with_checksum(own)]
 
-    def _put(self, text: bytearray, place: int) -> None:
-        """Put the letter for the dot at `place`, where a name begins."""
-        begin = bytes(text[place : place + 2])
-        if begin[:1] != b"." or begin[1:] not in (b"/", b"\0", b"\n"):
-            name = decoded(bytes(text[place : place + 60]).partition(b"\0")[0])
-            raise ArchiveBroken(f"{name!r}, which does not begin with './',")
-        text[place : place + 1] = self._letter
+    def _put(self, text: bytearray, start: int, end: int) -> None:
+        """Put the letter for the dot with which the name from `start` to `end` begins."""
+        name = _check_inside(bytes(text[start:end]))
+        if name != b"." and not name.startswith(b"./"):
+            raise ArchiveBroken(f"{_shown(name)}, which does not begin with './',")
+        text[start : start + 1] = self._letter
 
 
-def _places(extension: Header, content: bytearray) -> dict[int, int]:
-    """Which fields of its member an extended header replaces, and where in `content` they begin."""
+def _check_inside(field: bytes) -> bytes:
+    """The name in a field. Raises ArchiveBroken for one that climbs."""
+    name = field.partition(b"\0")[0]
+    if b".." in name.split(b"/"):
+        raise ArchiveBroken(f"{_shown(name)}, which climbs out of its folder,")
+    return name
+
+
+def _shown(name: bytes) -> str:
+    return repr(decoded(name[:60]))
+
+
+def _has_prefix(block: bytes) -> bool:
+    """Whether the name begins in the field for its prefix. Raises ArchiveBroken in doubt.
+
+    Where GNU's times are none, engines take them for a prefix (Go's `archive/tar`, for tars that
+    its versions before 1.8 wrote); no engine writes them so.
+    """
+    if block[257:265] == b"ustar  \0":
+        for field in _GNU_TIMES:
+            number(block[field])
+    return block[257:263] == b"ustar\0" and block[_PREFIX] != 0
+
+
+_Places = dict[int, tuple[int, int]]
+
+
+def _places(extension: Header, content: bytearray) -> _Places:
+    """Which fields of its member an extended header replaces, and where they stand in `content`."""
     if extension.flag in _GNU:
-        return {_GNU[extension.flag]: BLOCK_BYTES}
+        return {_GNU[extension.flag]: (BLOCK_BYTES, BLOCK_BYTES + extension.size_bytes)}
     if extension.flag != "x":
         return {}
     records = bytes(content[BLOCK_BYTES : BLOCK_BYTES + extension.size_bytes])
-    return {_PAX[key]: BLOCK_BYTES + start for key, start, _ in pax_places(records) if key in _PAX}
+    return {
+        _PAX[key]: (BLOCK_BYTES + start, BLOCK_BYTES + end)
+        for key, start, end in pax_places(records)
+        if key in _PAX
+    }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from backupd.errors import ArchiveBroken, DamagedBackup, UsageError
-from backupd.image_tar.contents import LARGEST_DOCUMENT_BYTES, field, text
+from backupd.image_tar.contents import LARGEST_DOCUMENT_BYTES, field, items, text, texts
 from backupd.image_tar.reference import familiar, qualified, split
 from backupd.image_tar.saved import INDEX, MANIFEST, REPOSITORIES
 from backupd.policy.reference import without_default_domain
@@ -125,7 +125,7 @@ def _each_renamed(documents: _Documents, rename: Callable[[str], str | None]) ->
     """The documents of many images, name by name."""
     manifest = _loaded(documents, MANIFEST)
     for entry in manifest:
-        tags = [rename(familiar(text(tag))) for tag in entry.get("RepoTags") or ()]
+        tags = [rename(familiar(tag)) for tag in texts(entry.get("RepoTags"))]
         entry["RepoTags"] = [tag for tag in tags if tag] or None
     yield _document(MANIFEST, manifest)
     if REPOSITORIES in documents:
@@ -138,11 +138,23 @@ def _each_renamed(documents: _Documents, rename: Callable[[str], str | None]) ->
         yield _document(REPOSITORIES, _repositories((tag, layer) for tag, layer in layers if tag))
     if INDEX in documents:
         index = _loaded(documents, INDEX)
-        entries = index.get("manifests") or []
-        yield _document(INDEX, index | {"manifests": [_descriptor(one, rename) for one in entries]})
+        entries = [_descriptor(one, rename) for one in _entries(index)]
+        yield _document(INDEX, index | {"manifests": entries})
 
 
-def _descriptor(descriptor: Any, rename: Callable[[str], str | None]) -> dict[str, Any]:
+def _entries(index: dict[str, Any]) -> list[dict[str, Any]]:
+    """The descriptors of an index.json. Raises ArchiveBroken where they are none."""
+    entries = index.get("manifests") or []
+    annotations = [
+        entry.get("annotations") or {} if isinstance(entry, dict) else None
+        for entry in items(entries)
+    ]
+    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in annotations):
+        raise ArchiveBroken(f"its {INDEX} is none that an engine writes")
+    return entries
+
+
+def _descriptor(descriptor: dict[str, Any], rename: Callable[[str], str | None]) -> dict[str, Any]:
     annotations: dict[str, Any] = {**(descriptor.get("annotations") or {})}
     old = annotations.pop(_NAME, None)
     annotations.pop(_TAG, None)
@@ -175,8 +187,8 @@ def _top_layer(repositories: dict[str, Any], manifest: dict[str, Any]) -> str:
     for tags in repositories.values():
         if isinstance(tags, dict) and tags:
             return str(next(iter(tags.values())))
-    layers = manifest.get("Layers") or [""]
-    return posixpath.basename(str(layers[-1]).removesuffix("/layer.tar")).removesuffix(".tar")
+    layers = texts(manifest.get("Layers")) or ("",)
+    return posixpath.basename(layers[-1].removesuffix("/layer.tar")).removesuffix(".tar")
 
 
 def _repositories(tags: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
@@ -189,7 +201,7 @@ def _repositories(tags: Iterable[tuple[str, str]]) -> dict[str, dict[str, str]]:
 
 def _index(index: dict[str, Any], references: Sequence[str]) -> dict[str, Any]:
     """index.json with a descriptor of the one image for each tag, or a nameless one."""
-    entries = index.get("manifests") or []
+    entries = _entries(index)
     by_digest = {text(field(entry, "digest")): entry for entry in entries}
     if len(by_digest) != 1 or "" in by_digest:
         raise UsageError(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backupd.errors import DamagedBackup
+from backupd.tar_header import with_checksum
 from backupd.tar_move import moved
 
 LONG = "/".join(["long" * 20] * 5)
@@ -78,7 +79,29 @@ def test_every_name_and_hard_link_moves_and_nothing_else(form: int, cuts: list[i
     assert expected == facts(through(data, cuts))
 
 
-@pytest.mark.parametrize("name", ["file", "../file", "/etc/passwd", ".hidden"])
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+@pytest.mark.parametrize("name", ["./..", "./../file", f"./{'a' * 90}/../../{'b' * 60}"])
+@pytest.mark.parametrize("is_hard_link", [False, True])
+def test_a_name_that_climbs_out_of_the_folder_is_refused(
+    form: int, name: str, *, is_hard_link: bool
+) -> None:
+    climbing = member("./x", tarfile.LNKTYPE, name) if is_hard_link else member(name)
+    if form == tarfile.USTAR_FORMAT and is_hard_link:
+        climbing.linkname = "./../x"  # the field has no room for more
+
+    with pytest.raises(DamagedBackup, match="climbs out of its folder"):
+        through(tar_of(member("./"), climbing, form=form), [])
+
+
+def test_a_prefix_where_gnu_has_times_is_refused() -> None:
+    block = bytearray(member("./etc/passwd").tobuf(tarfile.GNU_FORMAT))
+    block[345:357] = b"../../../".ljust(12, b"\0")
+
+    with pytest.raises(DamagedBackup, match="malformed number"):
+        through(with_checksum(block) + bytes(1024), [])
+
+
+@pytest.mark.parametrize("name", ["file", "/etc/passwd", ".hidden"])
 def test_a_name_outside_of_the_folder_is_refused(name: str) -> None:
     data = tar_of(member("./"), member(name), form=tarfile.PAX_FORMAT)
 
