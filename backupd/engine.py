@@ -18,7 +18,11 @@ from urllib.parse import quote
 import requests
 import urllib3
 
+from backupd import engine_answers as shapes
+from backupd.engine_answers import Shape, oddity
+from backupd.engine_words import message_of
 from backupd.errors import BackupdError, EngineCut, EngineError, EngineUnreachable, NotFound
+from backupd.foreign_json import read_json
 from backupd.late_import import put_off
 from backupd.policy import DockerSpec
 from backupd.shortage import remedy, shortage
@@ -108,9 +112,10 @@ class Engine:
     def version(self) -> Version:
         """The engine's identity, asked once."""
         if self._version is None:
-            with translated("cannot ask the engine for its version", self.host):
+            what = "cannot ask the engine for its version"
+            with translated(what, self.host):
                 client = self._connected()
-                info = client.info()
+                info = self._json(what, "/info", shapes.THING)
                 self._version = Version(
                     id=str(info.get("ID", "")),
                     version=str(info.get("ServerVersion", "")),
@@ -124,18 +129,25 @@ class Engine:
 
     def images(self) -> list[Inspect]:
         """A summary of every image, dangling ones included."""
-        found: list[Inspect] = self._json("cannot list images", "/images/json")
+        found: list[Inspect] = self._json(
+            "cannot list images", "/images/json", shapes.LISTED_IMAGES
+        )
         return found
 
     def containers(self) -> list[Inspect]:
-        """A summary of every container, stopped ones included."""
-        found: list[Inspect] = self._json("cannot list containers", "/containers/json", all="1")
-        return found
+        """A summary of every container that has a name, stopped ones included.
+
+        One that is just being removed may have none.
+        """
+        found: list[Inspect] = self._json(
+            "cannot list containers", "/containers/json", shapes.LISTED_CONTAINERS, all="1"
+        )
+        return [summary for summary in found if summary.get("Names")]
 
     def inspect_image(self, reference: str) -> Inspect:
         """Inspect's answer. Raises NotFound."""
         what = f"cannot inspect image {reference!r}"
-        found: Inspect = self._json(what, f"/images/{_path(reference)}/json")
+        found: Inspect = self._json(what, f"/images/{_path(reference)}/json", shapes.IMAGE)
         return found
 
     def find_image(self, reference: str) -> Inspect | None:
@@ -148,13 +160,14 @@ class Engine:
     def inspect_container(self, container: str) -> Inspect:
         """Inspect's answer with `SizeRootFs` in bytes. Raises NotFound."""
         what = f"cannot inspect container {container!r}"
-        found: Inspect = self._json(what, f"/containers/{_path(container)}/json", size="1")
+        path = f"/containers/{_path(container)}/json"
+        found: Inspect = self._json(what, path, shapes.CONTAINER, size="1")
         return found
 
     def inspect_state(self, container: str) -> Inspect:
         """Inspect's answer without sizes, for which the engine looks at every file. NotFound."""
         what = f"cannot inspect container {container!r}"
-        found: Inspect = self._json(what, f"/containers/{_path(container)}/json")
+        found: Inspect = self._json(what, f"/containers/{_path(container)}/json", shapes.CONTAINER)
         return found
 
     def changes(self, container: str) -> int:
@@ -162,6 +175,7 @@ class Engine:
         found = self._json(
             f"cannot compare container {container!r} with its image",
             f"/containers/{_path(container)}/changes",
+            shapes.CHANGES,
         )
         return len(found or [])
 
@@ -199,7 +213,7 @@ class Engine:
             timeout=_SHORT,
             json={**body, "User": user} if user else body,
         )
-        return str(answer.json()["Id"])
+        return str(_told(answer, what, shapes.MADE)["Id"])
 
     def exec_start(self, exec_id: str, timeout_seconds: float) -> EngineStream:
         """Run it; what it prints, in Docker's frames; `timeout_seconds` of silence end that."""
@@ -213,7 +227,7 @@ class Engine:
     def exec_inspect(self, exec_id: str) -> Inspect:
         """Whether it runs, and its exit code."""
         what = "cannot ask how a command in a container ended"
-        found: Inspect = self._json(what, f"/exec/{_path(exec_id)}/json")
+        found: Inspect = self._json(what, f"/exec/{_path(exec_id)}/json", shapes.EXEC)
         return found
 
     def save(self, references: Sequence[str], platform: str | None = None) -> EngineStream:
@@ -293,14 +307,24 @@ class Engine:
                 f"the option came with API {api_version}; leave it out or upgrade the engine"
             )
 
-    def ask(self, what: str, path: str, **params: str) -> Any:
-        """The answer to `GET path`, as JSON; `what` begins every error's text. Raises NotFound."""
-        return self._json(what, path, **params)
+    def ask(self, what: str, path: str, shape: Shape, **params: str) -> Any:
+        """The answer to `GET path`, of this shape; `what` begins every error's text. NotFound."""
+        return self._json(what, path, shape, **params)
 
-    def tell(self, what: str, path: str, body: Mapping[str, Any], **params: str) -> Any:
-        """The answer to `POST path` with a JSON body; None for an empty one. Raises NotFound."""
+    def tell(
+        self,
+        what: str,
+        path: str,
+        body: Mapping[str, Any],
+        shape: Shape | None = None,
+        **params: str,
+    ) -> Any:
+        """The answer to `POST path` with a JSON body: of this shape, None where none is wanted.
+
+        Raises NotFound.
+        """
         answer = self._send(what, path, json=dict(body), params=params, timeout=_SHORT)
-        return answer.json() if answer.content else None
+        return None if shape is None else _told(answer, what, shape)
 
     def remove(self, what: str, path: str, **params: str) -> None:
         """`DELETE path`. Raises NotFound."""
@@ -347,11 +371,11 @@ class Engine:
         client = self._connected()
         return f"{client.base_url}/v{client.api_version}{path}"
 
-    def _json(self, what: str, path: str, **params: str) -> Any:
+    def _json(self, what: str, path: str, shape: Shape, **params: str) -> Any:
         with translated(what, self.host):
             answer = self._connected().get(self._url(path), params=params, timeout=_SHORT)
             _raise_for_status(answer, what)
-            return answer.json()
+            return _told(answer, what, shape)
 
     def _post(self, what: str, path: str, **params: str) -> None:
         self._send(what, path, params=params, timeout=_SHORT)
@@ -421,13 +445,14 @@ def _progress(answer: requests.Response, what: str) -> Iterator[str]:
         if not line.strip():
             continue
         try:
-            event = json.loads(line)
+            event = read_json(line)
         except ValueError:
             yield line.decode("utf-8", "replace")
             continue
+        if not isinstance(event, dict):
+            continue
         if "error" in event or "errorDetail" in event:
-            cause = event.get("error") or event["errorDetail"].get("message", "")
-            raise EngineError(f"{what}: the engine says: {cause}")
+            raise EngineError(f"{what}: the engine says: {message_of(event)}")
         if "progressDetail" not in event:  # the bar of a terminal: a line for each 512 KiB
             yield str(event.get("stream") or event.get("status") or "")
 
@@ -436,12 +461,30 @@ def _raise_for_status(answer: requests.Response, what: str) -> None:
     if answer.status_code < 400:
         return
     try:
-        cause = str(answer.json()["message"])
+        cause = str(read_json(answer.content)["message"])
     except (ValueError, KeyError, TypeError):
         cause = answer.text[:300] or str(answer.reason)
     if answer.status_code == 404:
         raise NotFound(f"{what}: {cause}")
     raise EngineError(f"{what}: the engine says: {cause}")
+
+
+def _told(answer: requests.Response, what: str, shape: Shape) -> Any:
+    """The answer's JSON. Raises EngineError where it is nothing that an engine would say."""
+    try:
+        document = read_json(answer.content)
+    except ValueError as error:
+        raise EngineError(f"{what}: what answered is no engine: it sent no JSON") from error
+    return _as_told(document, shape, what)
+
+
+def _as_told(document: Any, shape: Shape, what: str) -> Any:
+    place = oddity(document, shape)
+    if place:
+        raise EngineError(
+            f"{what}: the engine's answer cannot be used: no engine says what stands in {place}"
+        )
+    return document
 
 
 @contextmanager
@@ -534,6 +577,11 @@ _path = url_path
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def layers_of(image: Inspect) -> tuple[str, ...]:
+    """The diff ids of an image's layers; an image of nothing has none."""
+    return tuple(image["RootFS"].get("Layers") or ())
 
 
 def split_tag(reference: str) -> tuple[str, str]:

@@ -9,18 +9,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from backupd.engine import Engine, Inspect, url_path
+from backupd.engine_answers import INFO, MADE, NETWORK, NETWORKS
 
 
 def networks(engine: Engine) -> list[Inspect]:
     """A summary of every network; who is attached to them is not in it."""
-    found: list[Inspect] = engine.ask("cannot list networks", "/networks")
+    found: list[Inspect] = engine.ask("cannot list networks", "/networks", NETWORKS)
     return found
 
 
 def inspect_network(engine: Engine, name: str) -> Inspect:
     """Inspect's answer, with the containers that are attached. Raises NotFound."""
     what = f"cannot inspect network {name!r}"
-    found: Inspect = engine.ask(what, f"/networks/{url_path(name)}")
+    found: Inspect = engine.ask(what, f"/networks/{url_path(name)}", NETWORK)
     return found
 
 
@@ -44,7 +45,7 @@ def connect(engine: Engine, network: str, container: str, endpoint: Mapping[str,
 def make_container(engine: Engine, name: str, body: Mapping[str, Any]) -> list[str]:
     """Make a container and do not start it; what the engine warns of. Raises EngineError."""
     what = f"cannot make container {name!r}"
-    made = engine.tell(what, "/containers/create", body, name=name)
+    made = engine.tell(what, "/containers/create", body, MADE, name=name)
     return [str(warning) for warning in made.get("Warnings") or ()]
 
 
@@ -56,5 +57,5 @@ def remove_container(engine: Engine, name: str) -> None:
 
 def info(engine: Engine) -> Inspect:
     """What the engine says of itself: its drivers and runtimes among the rest."""
-    found: Inspect = engine.ask("cannot ask the engine what it can do", "/info")
+    found: Inspect = engine.ask("cannot ask the engine what it can do", "/info", INFO)
     return found

@@ -29,7 +29,7 @@ def engine_words(tail: bytes) -> str | None:
             continue
         is_last = not text[end:].strip("\0 \r\n")
         if is_last or opening[1] == b"errorDetail":
-            words = printable(_message(document))
+            words = printable(message_of(document))
             if words:
                 return words
     return None
@@ -41,7 +41,7 @@ def printable(text: str) -> str:
     return " ".join(spaced.split())[:_LONGEST_QUOTE]
 
 
-def _message(document: object) -> str:
+def message_of(document: object) -> str:
     """What an error document says: `error`, `errorDetail.message` or `message`."""
     if not isinstance(document, dict):
         return ""

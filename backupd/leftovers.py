@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from backupd.engine import Engine, Inspect, url_path
+from backupd.engine_answers import LISTED_CONTAINERS, LISTED_IMAGES, NETWORKS, VOLUMES, Shape
 from backupd.errors import EngineError, EngineUnreachable, NotFound
 from backupd.state import StateDir
 from backupd.volume_access import LEASE_LABEL, OWNER_LABEL, owner
@@ -21,14 +22,15 @@ SCRATCH_REPOSITORY = "backupd-drill"
 owner, and as the last part before the tag the lease."""
 
 _FORCE = {"force": "1"}
-_LISTED: tuple[tuple[str, str, dict[str, str]], ...] = (
+_LISTED: tuple[tuple[str, str, Shape, dict[str, str]], ...] = (
     # With the volumes that have no name of their own, never those that were asked for.
-    ("containers", "/containers/json", {**_FORCE, "v": "1"}),
-    ("networks", "/networks", {}),
-    ("volumes", "/volumes", _FORCE),
-    ("images", "/images/json", _FORCE),
+    ("containers", "/containers/json", LISTED_CONTAINERS, {**_FORCE, "v": "1"}),
+    ("networks", "/networks", NETWORKS, {}),
+    ("volumes", "/volumes", VOLUMES, _FORCE),
+    ("images", "/images/json", LISTED_IMAGES, _FORCE),
 )
-"""All that carries labels, in the order in which it can be removed: kind, listing, options."""
+"""All that carries labels, in the order in which it can be removed: kind, listing and
+its shape, options."""
 
 _Left = tuple[str, str, dict[str, str]]
 """What may go: its kind, its path, and how."""
@@ -51,9 +53,9 @@ def sweep(state: StateDir, engine: Engine, say: Callable[[str], None]) -> None:
 
 def _labelled(state: StateDir, engine: Engine) -> Iterator[_Left]:
     query = json.dumps({"label": [f"{OWNER_LABEL}={owner(state)}"]})
-    for kind, listing, options in _LISTED:
+    for kind, listing, shape, options in _LISTED:
         found = engine.ask(
-            f"cannot look for forgotten helper {kind}", listing, filters=query, all="1"
+            f"cannot look for forgotten helper {kind}", listing, shape, filters=query, all="1"
         )
         for thing in _things(found):
             if not state.is_leased(str((thing.get("Labels") or {}).get(LEASE_LABEL, ""))):
@@ -68,7 +70,8 @@ def _things(found: list[Inspect] | Inspect) -> list[Inspect]:
 def _named(state: StateDir, engine: Engine) -> Iterator[_Left]:
     """Names that were given to images for a drill; the image goes with its last one."""
     prefix = f"{SCRATCH_REPOSITORY}/{owner(state)}/"
-    for image in engine.ask("cannot look for forgotten images of drills", "/images/json"):
+    what = "cannot look for forgotten images of drills"
+    for image in engine.ask(what, "/images/json", LISTED_IMAGES):
         for tag in image.get("RepoTags") or ():
             if tag.startswith(prefix) and not state.is_leased(tag[len(prefix) :].partition(":")[0]):
                 yield "images", f"/images/{url_path(tag)}", {"noprune": "1"}

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backupd.engine import Engine, EngineStream, Inspect, url_path
+from backupd.engine_answers import MADE, VOLUME, VOLUMES
 from backupd.errors import BackupdError, EngineError, NotFound, UsageError
 from backupd.state import StateDir
 from backupd.tar_header import END_OF_TAR
@@ -147,7 +148,9 @@ def disowned(thing: Inspect) -> Inspect:
 
 def inspect_volume(engine: Engine, name: str) -> Inspect:
     """What the engine says of a volume. Raises NotFound."""
-    found: Inspect = engine.ask(f"cannot inspect volume {name!r}", f"/volumes/{url_path(name)}")
+    found: Inspect = engine.ask(
+        f"cannot inspect volume {name!r}", f"/volumes/{url_path(name)}", VOLUME
+    )
     return found
 
 
@@ -161,7 +164,9 @@ def find_volume(engine: Engine, name: str) -> Inspect | None:
 
 def volumes(engine: Engine) -> list[Inspect]:
     """What the engine says of all volumes."""
-    found: list[Inspect] = engine.ask("cannot list volumes", "/volumes").get("Volumes") or []
+    found: list[Inspect] = (
+        engine.ask("cannot list volumes", "/volumes", VOLUMES).get("Volumes") or []
+    )
     return found
 
 
@@ -291,7 +296,7 @@ def _made(engine: Engine, image: str, body: Inspect, what: str) -> Iterator[str]
     name = f"backupd-helper-{secrets.token_hex(8)}"
     # By its name: an answer that never arrived may have made it all the same.
     with _removed(engine, "cannot remove a helper container", f"/containers/{name}"):
-        made = engine.tell(what, "/containers/create", {**body, "Image": image}, name=name)
+        made = engine.tell(what, "/containers/create", {**body, "Image": image}, MADE, name=name)
         yield str(made["Id"])
 
 

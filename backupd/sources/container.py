@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from backupd.container_body import lenders_of
 from backupd.engine import Engine, EngineStream, Inspect, url_path
+from backupd.engine_answers import NETWORK, VOLUME
 from backupd.errors import NotFound
 from backupd.layout import Kind
 from backupd.manifest import Container, Mount
@@ -19,6 +20,8 @@ from backupd.volume_access import HostMount
 
 _OVERHEAD_BYTES = 64 << 20
 """Headers of many small files, and what a running container may add while it is read."""
+
+_SHAPES = {"network": NETWORK, "volume": VOLUME}
 
 _STILL = frozenset({"created", "exited", "dead"})
 """States in which no process can write, so that a pause or a stop would change nothing."""
@@ -132,7 +135,7 @@ def _asked(engine: Engine, kind: str, name: str) -> Inspect:
     """What the engine says of a network or volume; nothing for one that is gone by now."""
     try:
         path = f"/{kind}s/{url_path(name)}"
-        found: Inspect = engine.ask(f"cannot inspect {kind} {name!r}", path)
+        found: Inspect = engine.ask(f"cannot inspect {kind} {name!r}", path, _SHAPES[kind])
     except NotFound:
         return {}
     return found

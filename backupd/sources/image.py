@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from backupd.engine import Engine, EngineStream, Inspect
+from backupd.engine import Engine, EngineStream, Inspect, layers_of
 from backupd.image_tar import ExpectedImage, ImageCheck
 from backupd.layout import Kind
 from backupd.manifest import Image
@@ -82,7 +82,7 @@ def image_facts(reference: str, inspect: Inspect, platform: str | None = None) -
         id=inspect["Id"],
         reference=reference,
         saved_as=() if "@" in reference or reference.startswith("sha256:") else (reference,),
-        diff_ids=tuple((inspect.get("RootFS") or {}).get("Layers") or ()),
+        diff_ids=layers_of(inspect),
         repo_digests=tuple(inspect.get("RepoDigests") or ()),
         platform=platform or "/".join(part for part in parts if part),
         only_platform=platform or "",

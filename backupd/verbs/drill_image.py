@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from backupd.catalog import Catalog
-from backupd.engine import Engine
+from backupd.engine import Engine, layers_of
 from backupd.errors import ArchiveBroken, DamagedBackup, DrillFailed
 from backupd.image_tar import ExpectedImage, ImageCheck, renamed, retagged
 from backupd.image_tar.reference import familiar
@@ -94,7 +94,7 @@ def _require(engine: Engine, image: Image, reference: str | None) -> None:
     found = (engine.find_image(reference) if reference else None) or engine.find_image(image.id)
     if found is None:
         raise DrillFailed(f"the engine does not have {image.reference} after it loaded it")
-    if found["Id"] != image.id and tuple(found["RootFS"]["Layers"]) != image.diff_ids:
+    if found["Id"] != image.id and layers_of(found) != image.diff_ids:
         raise DrillFailed(
             f"the engine loaded {image.reference} as {found['Id']}, with other layers than the "
             f"image {image.id} that was backed up"

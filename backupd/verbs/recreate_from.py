@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backupd.catalog import CONTENT_DIGITS, Catalog, fingerprint, newest
-from backupd.engine import Engine
+from backupd.engine import Engine, layers_of
 from backupd.errors import DamagedBackup
 from backupd.layout import DAMAGED, BackupKey, Kind, segment
 from backupd.manifest import Manifest
@@ -102,7 +102,7 @@ def exported_image(engine: Engine, container: Stored) -> ImageSource:
     manifest = container.manifest
     reference = default_tag(manifest)
     found = engine.find_image(reference)
-    if found and found["RootFS"]["Layers"] == [f"sha256:{manifest.archive.sha256}"]:
+    if found and layers_of(found) == (f"sha256:{manifest.archive.sha256}",):
         return ImageSource(reference, "its export, restored before")
     return ImageSource(reference, "its export", container)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from backupd import half_imports
 from backupd.catalog import Catalog
-from backupd.engine import Engine, split_tag
+from backupd.engine import Engine, layers_of, split_tag
 from backupd.errors import DamagedBackup, EngineError
 from backupd.image_tar import loadable
 from backupd.layout import stamp
@@ -131,7 +131,7 @@ def _checked(engine: Engine, manifest: Manifest, reference: str) -> Restored:
     found = engine.find_image(reference)
     if found is None:
         raise EngineError(f"cannot find {reference} after restoring it; see the engine's log")
-    if found["RootFS"]["Layers"] != [f"sha256:{manifest.archive.sha256}"]:
+    if layers_of(found) != (f"sha256:{manifest.archive.sha256}",):
         raise DamagedBackup(
             f"the engine made {reference} of other bytes than the backup {manifest.id} holds"
         )

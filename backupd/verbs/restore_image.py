@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from backupd.catalog import Catalog
-from backupd.engine import Engine, Inspect
+from backupd.engine import Engine, Inspect, layers_of
 from backupd.errors import BackupdError, DamagedBackup, EngineError, NotFound
 from backupd.image_tar import retagged
 from backupd.manifest import Image, Manifest
@@ -53,7 +53,7 @@ def restore_images(
     _warn_of_moved_tags(site.engine, wanted, say)
     layers = {image.diff_ids for image in manifest.images}
     with cleaned_up_on_failure(
-        site.engine, every_reference, lambda found: tuple(found["RootFS"]["Layers"]) in layers
+        site.engine, every_reference, lambda found: layers_of(found) in layers
     ):
         with received(site, catalog, manifest, progress) as chunks:
             tar = _renamed(chunks, manifest, wanted[0][1])
@@ -177,7 +177,7 @@ def _checked(engine: Engine, image: Image, references: Sequence[str]) -> Restore
             f"cannot find {image.reference} after loading it: the engine reported no error; "
             "see its log"
         )
-    if found["Id"] != image.id and tuple(found["RootFS"]["Layers"]) != image.diff_ids:
+    if found["Id"] != image.id and layers_of(found) != image.diff_ids:
         raise DamagedBackup(
             f"the engine loaded {image.reference} as {found['Id']}, which has other layers than "
             f"the image {image.id} that was backed up"

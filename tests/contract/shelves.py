@@ -16,6 +16,7 @@ from typing import Any
 
 from backupd.catalog import Catalog, new_archive_id
 from backupd.engine import Engine, Version
+from backupd.engine_answers import Shape
 from backupd.layout import PINNED, Kind, archive_key, backup_key, record_key
 from backupd.manifest import Archive, EngineFacts, Image, Manifest, Record
 from backupd.policy import DockerSpec, Job, Policy
@@ -44,7 +45,7 @@ class QuietEngine(Engine):
     def version(self) -> Version:
         return Version("engine", "26.0", "1.45", "overlay2", "linux", "amd64", "/nowhere")
 
-    def ask(self, what: str, path: str, **params: str) -> Any:
+    def ask(self, what: str, path: str, shape: Shape, **params: str) -> Any:
         return []  # a listing: there is nothing
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "backupd"
 LAYERS = (
     # Pure: values and decisions.
     {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration", "foreign_json"}
-    | {"age_keys"}
+    | {"age_keys", "engine_answers"}
     | {"retention", "timeline", "grouping", "prune_guard", "forecast", "proof", "anomaly"}
     | {"stop_order", "timetable", "run_record", "drill_plan", "shortage"}
     | {"object_lock", "bucket_facts", "rights", "abilities"}
