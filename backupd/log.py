@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
+from backupd.redaction import redacted
 from backupd.text import shown, size, span
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ LOGGER = logging.getLogger("backupd")
 
 _CHATTY = ("apscheduler", "boto3", "botocore", "docker", "s3transfer", "urllib3")
 """Libraries that would tell of every request, and botocore of every key, below a warning."""
-
-_QUERY = re.compile(r"(?<=\S)\?[^\s'\"<>()]+=[^\s'\"<>()]*")
-_USER = re.compile(r"(?<=://)[^\s/'\"@]+@")
 
 _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
 _DEBUG_PRIORITY = 7
@@ -70,14 +67,14 @@ def configure(log_format: LogFormat, stream: TextIO) -> None:
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     LOGGER.setLevel(logging.INFO)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quieten_libraries()
     logging.captureWarnings(capture=True)
 
 
-def redacted(text: str) -> str:
-    """`text` with the query and the user of every address taken out."""
-    return _USER.sub("", _QUERY.sub("", text))
+def quieten_libraries() -> None:
+    """Let no library tell of its requests, whoever asked for that: there are keys in them."""
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class LogReport:

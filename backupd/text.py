@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,13 @@ def shown(text: str) -> str:
         return text
     one_line = " ".join(text.splitlines())
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in one_line)
+
+
+def shown_json(text: str) -> str:
+    """The same JSON on its lines, with every sign escaped that could do what `shown` prevents."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text
+    )
 
 
 def size(size_bytes: int | None) -> str:

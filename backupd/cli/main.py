@@ -8,7 +8,7 @@ from types import FrameType
 
 import click
 
-from backupd import __version__, errors
+from backupd import __version__, core_dumps, errors
 from backupd.cli.session import Session, config_option
 from backupd.cli.verbs import VERBS
 
@@ -55,6 +55,7 @@ def exit_code(error: errors.BackupdError) -> int:
 
 def main() -> None:
     """Run the command line and leave with its exit code; the entry point of the package."""
+    core_dumps.forbid()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         # Outside standalone mode click returns the code of an Exit instead of raising it.
@@ -79,18 +80,34 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         sys.exit(_told(error))
+    except Exception as error:
+        _tell_fault(error)
+        sys.exit(1)
 
 
 def _told(error: OSError) -> int:
-    """Say what this machine has no more of, and the exit code; anything else is raised again."""
+    """Say what this machine has no more of, and the exit code; anything else is a fault."""
     from backupd.shortage import remedy
 
     step = remedy(error)
     if step is None:
-        raise error
+        _tell_fault(error)
+        return 1
     where = f" ({error.filename})" if error.filename else ""
     click.echo(f"backupd: cannot go on: {error.strerror}{where}; {step}", err=True)
     return 2
+
+
+def _tell_fault(error: Exception) -> None:
+    """Show where backupd itself is wrong; no line forges another, no address tells its secret."""
+    import traceback
+
+    from backupd.redaction import redacted
+    from backupd.text import shown
+
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        click.echo(shown(redacted(line)), err=True)
+    click.echo("backupd: a fault of backupd itself; please report what stands above", err=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -75,7 +75,7 @@ def print_group(session: Session, plan: GroupPlan, *, yes: bool, explain: bool) 
     kept = len(plan.verdicts) - len(going)
     click.echo(f"{shown(plan.label)}: keep {kept}, remove {len(going)}")
     if plan.left_alone:
-        click.echo(f"  left alone: {plan.left_alone}")
+        click.echo(f"  left alone: {shown(plan.left_alone)}")
     if plan.objection:
         click.echo(f"  {'overruled' if going else 'REFUSED'}: {shown(plan.objection.sentence)}")
     rows = [

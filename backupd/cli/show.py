@@ -32,7 +32,9 @@ def show(session: Session, backup_id: str, *, host: str | None, as_json: bool) -
     chosen = host or (session.host if session.optional_policy else None)
     catalog, manifest = choose(session.store, Wish(host=chosen, id=backup_id), datetime.now(UTC))
     if as_json:
-        click.echo(manifest.to_json(), nl=False)
+        from backupd.text import shown_json
+
+        click.echo(shown_json(manifest.to_json().decode()), nl=False)
     else:
         listed = catalog.of_source(manifest.job, manifest.kind, manifest.name)
         _print(session, manifest, next((one for one in listed if one.id == manifest.id), None))

@@ -28,6 +28,9 @@ class Verb(click.Command):
         **extra: Any,
     ) -> click.Context:
         """The context of the command itself: click goes on with that one."""
+        from backupd.log import quieten_libraries
+
+        quieten_libraries()
         return self.load().make_context(info_name, args, parent, **extra)
 
 

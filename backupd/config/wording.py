@@ -69,8 +69,9 @@ def _locate(root: Spot, loc: tuple[str | int, ...]) -> _Place:
 
 
 def _shorten(raw: str) -> str:
-    """`raw` in one line of 80 signs at most, without a password that an address may carry."""
+    """`raw` in one line of 80 signs at most, without the secrets that an address may carry."""
     safe = re.sub(r"://.*@", "://…@", raw, flags=re.DOTALL)
+    safe = re.sub(r"(://[^?#]*[?#]).+", r"\1…", safe, flags=re.DOTALL)
     line = "".join(sign if sign.isprintable() else "�" for sign in safe)
     return line if len(line) <= 80 else f"{line[:77]}…"
 

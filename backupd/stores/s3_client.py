@@ -11,11 +11,12 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader, create_loader
 from pydantic import SecretStr
@@ -36,6 +37,10 @@ DEFAULT_REGION = "us-east-1"
 _BLOCK_BYTES = 1 << 20
 
 Checksums = Literal["when_supported", "when_required"]
+
+
+_SECRETS: WeakKeyDictionary[S3Client, tuple[str, ...]] = WeakKeyDictionary()
+"""Client → the keys that it signs with, which a server or what stands before it may repeat."""
 
 
 class Connector:
@@ -95,7 +100,16 @@ class Connector:
                 client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
         read_pages_quickly(client)
         (patience or Patience(attempts)).guide(client)
+        _SECRETS[client] = self._secrets()
         return client
+
+    def _secrets(self) -> tuple[str, ...]:
+        """The keys in use, as far as nothing has to be asked for to know them."""
+        found = self._session.get_credentials()
+        # Those of a role are fetched anew as they expire.
+        if found is None or type(found) is not Credentials:
+            return ()
+        return tuple(key for key in (found.access_key, found.secret_key, found.token) if key)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -116,8 +130,9 @@ def without_content_md5(client: S3Client) -> Iterator[None]:
 
 
 def place_of(client: S3Client, bucket: str) -> Place:
-    """What error sentences say about where `client` looks for `bucket`."""
-    return Place(bucket, client.meta.endpoint_url, client.meta.region_name)
+    """What error sentences say about where `client` looks for `bucket`, and what they never say."""
+    meta, secrets = client.meta, _SECRETS.get(client, ())
+    return Place(bucket, meta.endpoint_url, meta.region_name, secrets)
 
 
 def encryption_of(spec: StoreSpec) -> dict[str, Any]:

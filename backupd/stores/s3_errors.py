@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore import exceptions as boto
@@ -27,6 +27,8 @@ class Place:
     bucket: str
     endpoint: str
     region: str
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What no sentence may repeat, though a server or what stands before it may."""
 
 
 _DENIED = "{endpoint} does not allow these keys {action} there; grant it, or use other keys"
@@ -142,16 +144,25 @@ def cause_of(
     limit = answer.get("MaxSizeAllowed")
     template = _CAUSES.get(code)
     if template is None:
-        return f"{place.endpoint} answered {code}: {plain(str(answer.get('Message', '')))}"
+        said = _told(answer.get("Message", ""), place)
+        return f"{place.endpoint} answered {_told(code, place)}: {said}"
     return template.format(
         bucket=place.bucket,
         endpoint=place.endpoint,
         region=place.region,
         action=ACTIONS.get(operation, operation),
-        right_region=f" to '{plain(str(region))}'" if region else "",
-        server_time=f" ({plain(str(server_time))})" if server_time else "",
-        size_limit=f" ({plain(str(limit))} bytes)" if limit else "",
+        right_region=f" to '{_told(region, place)}'" if region else "",
+        server_time=f" ({_told(server_time, place)})" if server_time else "",
+        size_limit=f" ({_told(limit, place)} bytes)" if limit else "",
     )
+
+
+def _told(value: object, place: Place) -> str:
+    """A server's words as `plain` has them, without what it was told in confidence."""
+    text = str(value)
+    for secret in place.secrets:
+        text = text.replace(secret, "…")
+    return plain(text)
 
 
 def plain(text: str) -> str:
@@ -194,7 +205,7 @@ def _way_blocked(error: boto.BotoCoreError, place: Place) -> str:
     for kind, explain in _TRANSPORT:
         if isinstance(error, kind):
             return explain(error, place)
-    return plain(str(error))
+    return _told(error, place)
 
 
 def _credentials(error: boto.BotoCoreError, place: Place) -> str:

@@ -21,6 +21,7 @@ from backupd.codec import sniffed
 from backupd.engine import Engine, split_tag
 from backupd.errors import ArchiveBroken, DamagedBackup, NoKey, StoreError, UsageError
 from backupd.image_tar import retagged
+from backupd.redaction import shown_address
 from backupd.stream import chunks_of, withheld
 from backupd.tar import TarWalk
 from backupd.verbs.output import write_tar
@@ -49,7 +50,9 @@ def load_bare(
             if line.startswith(("Loaded image: ", "Loaded image ID: ")):
                 loaded += [name.strip() for name in line.split(": ", 1)[1].split(",")]
     if not loaded:
-        raise DamagedBackup(f"the engine loaded no image from {origin}: is it a `docker save` tar?")
+        raise DamagedBackup(
+            f"the engine loaded no image from {shown_address(origin)}: is it a `docker save` tar?"
+        )
     return loaded
 
 
@@ -132,7 +135,7 @@ def _whole(chunks: Iterator[bytes], origin: str) -> Iterator[bytes]:
     try:
         yield from withheld(fed(), finish)
     except ArchiveBroken as error:
-        raise DamagedBackup(f"cannot restore from {origin}: {error}") from error
+        raise DamagedBackup(f"cannot restore from {shown_address(origin)}: {error}") from error
 
 
 @contextmanager
@@ -143,7 +146,9 @@ def _stored(origin: str) -> Iterator[Iterator[bytes]]:
         with _answer(origin) as chunks:
             yield chunks
     elif "://" in origin:
-        raise UsageError(f"cannot read from {origin!r}: --from takes a file, an http(s) URL or -")
+        raise UsageError(
+            f"cannot read from {shown_address(origin)!r}: --from takes a file, an http(s) URL or -"
+        )
     else:
         yield _file(origin)
 
@@ -162,7 +167,7 @@ def _file(path: str) -> Iterator[bytes]:
 
 @contextmanager
 def _answer(url: str) -> Iterator[Iterator[bytes]]:
-    shown = url.partition("?")[0]
+    shown = shown_address(url)
     try:
         answer = requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS)
     except requests.exceptions.RequestException as error:

@@ -30,11 +30,13 @@ DEFAULT_PATIENCE_SECONDS = 120.0
 class DaemonProcess:
     """A daemon that was started, until it is reaped by `running`."""
 
-    def __init__(self, backupd: Command, log: Path, before: Sequence[str]) -> None:
+    def __init__(
+        self, backupd: Command, log: Path, before: Sequence[str], arguments: Sequence[str] = ()
+    ) -> None:
         self._backupd = backupd
         self._log = log
         with log.open("wb") as errors:
-            self._process = backupd.start("daemon", before=before, errors=errors)
+            self._process = backupd.start("daemon", *arguments, before=before, errors=errors)
 
     @property
     def log(self) -> str:
@@ -88,10 +90,12 @@ class DaemonProcess:
 
 
 @contextmanager
-def running(backupd: Command, *, before: Sequence[str] = ()) -> Iterator[DaemonProcess]:
+def running(
+    backupd: Command, *arguments: str, before: Sequence[str] = ()
+) -> Iterator[DaemonProcess]:
     """A daemon, started, with a log of its own; afterwards it is gone. `before` as in Command."""
     number = len(list(backupd.directory.glob("daemon-*.log"))) + 1
-    daemon = DaemonProcess(backupd, backupd.directory / f"daemon-{number}.log", before)
+    daemon = DaemonProcess(backupd, backupd.directory / f"daemon-{number}.log", before, arguments)
     try:
         yield daemon
     finally:

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "backupd"
 LAYERS = (
     # Pure: values and decisions.
     {"__init__", "errors", "layout", "manifest", "policy", "schedule", "duration", "foreign_json"}
-    | {"age_keys", "engine_answers"}
+    | {"age_keys", "engine_answers", "redaction"}
     | {"retention", "timeline", "grouping", "prune_guard", "forecast", "proof", "anomaly"}
     | {"stop_order", "timetable", "run_record", "drill_plan", "shortage"}
     | {"object_lock", "bucket_facts", "rights", "abilities"}
@@ -26,7 +26,7 @@ LAYERS = (
     {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site", "pace"}
     | {"journal_file", "half_imports", "late_import"}
     | {"engine_exec", "turns", "history", "history_file", "volume_access", "engine_create"}
-    | {"leftovers", "shipped", "systemd", "descriptors"},
+    | {"leftovers", "core_dumps", "shipped", "systemd", "descriptors"},
     {"verbs"},
     {"daemon", "telling", "log", "text"},
     {"cli", "__main__"},

@@ -15,9 +15,10 @@ import pytest
 
 from backupd.errors import EngineError
 from backupd.layout import Kind
-from backupd.log import LogFormat, LogReport, configure, format_for, redacted
+from backupd.log import LogFormat, LogReport, configure, format_for
 from backupd.manifest import Manifest
 from backupd.policy import Compression
+from backupd.redaction import redacted
 from backupd.sources.image import ImageSource
 from backupd.verbs.task import Outcome, Task
 
