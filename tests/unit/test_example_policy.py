@@ -10,12 +10,9 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from backupd.config import Loaded, load
-from backupd.errors import PolicyError
 from backupd.policy import (
     ContainerGlob,
     ContainerLabel,
@@ -267,64 +264,3 @@ def test_the_schema_refuses_what_the_models_refuse(policy: dict[str, object]) ->
 )
 def test_the_schema_takes_references_extensions_and_short_forms(policy: dict[str, object]) -> None:
     assert [] == list(validator().iter_errors(policy))
-
-
-PIECES = (
-    "*", "@daily", "%", "&a", "*a", "!x", "!!set", "<<: *a", "- ", ": ", "\t", "{", "}", "[", "]",
-    "'", '"', "|", ">", "#", " #", "~", "null", "1.10", "22:00", "off", "010", "${env:X}",
-    "${file:/etc}", "${", "---", "\n", "\n\n", "é", "\x00", "\u2028", "9" * 40, "? ", ", ", "=",
-)  # fmt: skip
-
-
-@st.composite
-def mutations(draw: st.DrawFn) -> str:
-    """The example with some of its text cut, doubled, moved, or with troublesome pieces put in."""
-    text = TEXT
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(text)))
-        end = min(len(text), start + draw(st.integers(0, 60)))
-        piece = draw(
-            st.one_of(st.sampled_from(PIECES), st.sampled_from(LINES), st.text(max_size=8))
-        )
-        action = draw(st.sampled_from(["insert", "replace", "cut", "double", "line"]))
-        match action:
-            case "insert":
-                text = text[:start] + piece + text[start:]
-            case "replace":
-                text = text[:start] + piece + text[end:]
-            case "cut":
-                text = text[:start] + text[end:]
-            case "double":
-                text = text[:end] + text[start:end] + text[end:]
-            case "line":
-                lines = text.splitlines()
-                number = draw(st.integers(0, max(0, len(lines) - 1)))
-                text = "\n".join([*lines[:number], *lines[number + 1 :]])
-    return text
-
-
-@settings(
-    max_examples=300,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(mutations())
-@example("jobs: !!python/object/apply:os.system [echo]\n")
-@example("jobs: &a\n  b: *a\n")
-@example("store: 2026-13-45\n")
-@example("store: !!int x\njobs: !!bool x\n")
-@example("? ? ? a\n")
-def test_any_change_gives_a_policy_or_problems_with_a_line(tmp_path: Path, text: str) -> None:
-    found: Loaded | PolicyError
-    try:
-        found = load_text(tmp_path, text.encode("utf-8", "replace").decode("utf-8"))
-    except PolicyError as error:
-        found = error
-
-    if isinstance(found, Loaded):
-        assert found.policy.jobs
-    else:
-        assert found.problems
-        assert all(problem.line for problem in found.problems)
-        # The words of pydantic and PyYAML help nobody who has not read their sources.
-        assert not re.search(r"Input should|validation error|while parsing|expected <", str(found))
