@@ -17,6 +17,9 @@ STANDARD_OUTPUT = "-"
 _NO_SUCH_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
 """What says that a file system, or a kernel, has no files without a name (open(2))."""
 
+_MODE = 0o600
+"""What an image or a container holds was not for everybody to read where it came from."""
+
 
 def write_tar(chunks: Iterable[bytes], target: str) -> int:
     """Write the chunks to the file `target`, or to standard output; how many bytes that were.
@@ -24,7 +27,7 @@ def write_tar(chunks: Iterable[bytes], target: str) -> int:
     A file appears under its name only when it is whole, and never replaces what is there. Until
     then it has no name, so that nothing is left of a process that is killed; where the file system
     knows no such files it grows beside its place as `….partial`, which goes away on any error.
-    Raises UsageError when it cannot be written.
+    Only its owner may read it. Raises UsageError when it cannot be written.
     """
     if target == STANDARD_OUTPUT:
         if sys.stdout.isatty():
@@ -69,7 +72,7 @@ class _Place:
 def _without_a_name(folder: Path) -> AbstractContextManager[_Place] | None:
     """A file without a name in the folder (open(2), O_TMPFILE); None where there can be none."""
     try:
-        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, _MODE)
     except OSError as error:
         if error.errno in _NO_SUCH_FILES:
             return None
@@ -92,11 +95,13 @@ def _closed(place: _Place) -> Iterator[_Place]:
 @contextmanager
 def _beside(path: Path) -> Iterator[_Place]:
     partial = path.with_name(path.name + ".partial")
-    with partial.open("xb") as handle:
-        try:
-            yield _Place(handle.fileno(), partial.absolute())
-        finally:
-            partial.unlink()
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    descriptor = os.open(partial, flags, _MODE)
+    try:
+        yield _Place(descriptor, partial.absolute())
+    finally:
+        os.close(descriptor)
+        partial.unlink()
 
 
 def _copy(chunks: Iterable[bytes], descriptor: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -123,6 +124,7 @@ def test_a_bare_archive_is_written_as_a_plain_tar(
     succeeded(kept.backupd(*arguments, stdin=compressed))
 
     assert tar == target.read_bytes()
+    assert 0o600 == stat.S_IMODE(target.stat().st_mode)
 
 
 @pytest.mark.parametrize("arguments", [["image", IMAGE], ["container", CONTAINER]], ids=str)
