@@ -125,7 +125,7 @@ class Policy(Section):
     store: StoreSpec = StoreSpec()
     """Where backups live."""
     compression: Compression = Compression()
-    """Compression of archives, such as {zstd: 3}, {gzip: 6} or none."""
+    """Compression of archives, such as {zstd: 2}, {gzip: 6} or none."""
     reuse_max_age: TimeSpan = Field(
         default=timedelta(days=30), json_schema_extra={"default": "30d"}
     )

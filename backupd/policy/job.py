@@ -35,15 +35,15 @@ class Method(Enum):
     NONE = "none"
 
 
-_LEVELS = {Method.ZSTD: (1, 22, 3), Method.GZIP: (1, 9, 6), Method.NONE: (0, 0, 0)}
+_LEVELS = {Method.ZSTD: (1, 22, 2), Method.GZIP: (1, 9, 6), Method.NONE: (0, 0, 0)}
 """Lowest, highest and default level of each method."""
 
 
 class Compression(Section):
-    """A method and its level: `{zstd: 3}`, or only `zstd`, `gzip` or `none`."""
+    """A method and its level: `{zstd: 2}`, or only `zstd`, `gzip` or `none`."""
 
     method: Method = Method.ZSTD
-    level: WholeNumber = 3
+    level: WholeNumber = 2
 
     @model_validator(mode="before")
     @classmethod
@@ -55,10 +55,10 @@ class Compression(Section):
             return raw
         written = {raw: None} if isinstance(raw, str) else raw
         if not isinstance(written, dict) or len(written) != 1:
-            raise ValueError("is not a compression; write {zstd: 3}, {gzip: 6} or none")
+            raise ValueError("is not a compression; write {zstd: 2}, {gzip: 6} or none")
         [(name, level)] = written.items()
         if name not in {method.value for method in Method}:
-            raise ValueError("is not a compression; write {zstd: 3}, {gzip: 6} or none")
+            raise ValueError("is not a compression; write {zstd: 2}, {gzip: 6} or none")
         method = Method(name)
         lowest, highest, default = _LEVELS[method]
         if level is None:
@@ -84,7 +84,7 @@ class Compression(Section):
 
         return {
             "title": "Compression",
-            "description": "Method and level, such as {zstd: 3}, {gzip: 6} or none.",
+            "description": "Method and level, such as {zstd: 2}, {gzip: 6} or none.",
             "anyOf": [{"enum": ["zstd", "gzip", "none"]}, form("zstd", 22), form("gzip", 9)],
         }
 

@@ -23,4 +23,4 @@ class Limits(Section):
     download: Rate | None = None
     """Most bytes a second of archives that come from the store; without it, as many as can."""
     compression_threads: Annotated[WholeNumber, Field(ge=1, le=16)] = 1
-    """Threads for each archive's zstd; more than one take memory: 2 at level 3 about 200 MiB."""
+    """Threads for each archive's zstd; each takes about 10 MiB of memory."""

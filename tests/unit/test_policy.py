@@ -35,7 +35,7 @@ def test_a_policy_of_one_job_has_the_documented_defaults() -> None:
         "UTC",
         None,
         "file:///var/lib/backupd/store",
-        Compression(method=Method.ZSTD, level=3),
+        Compression(method=Method.ZSTD, level=2),
         timedelta(days=30),
         timedelta(minutes=5),
         timedelta(hours=4),
@@ -112,7 +112,7 @@ def test_a_job_without_a_schedule_runs_by_hand_only() -> None:
     [
         ({"zstd": 22}, Method.ZSTD, 22),
         ({"gzip": 9}, Method.GZIP, 9),
-        ("zstd", Method.ZSTD, 3),
+        ("zstd", Method.ZSTD, 2),
         ("gzip", Method.GZIP, 6),
         ("none", Method.NONE, 0),
     ],
