@@ -76,6 +76,8 @@ def test_what_a_backup_is_made_of_is_locked_for_the_policys_days(
         BACKUP.state_key("pinned"),
         "web01/probe/0123456789abcdef",
     ],
+    # The manifest's key tells the time; a test must have the same name in every process.
+    ids=["host", "status", "state", "probe"],
 )
 def test_what_is_overwritten_or_removed_in_daily_work_is_not_locked(
     bucket: Locking, key: str
