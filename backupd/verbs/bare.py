@@ -107,12 +107,11 @@ def _unsealed(
     if not head.startswith(AGE_MAGIC):
         yield whole
         return
-    shown = origin.partition("?")[0]
     try:
         opened = decrypted(whole, identities)
     except NoKey as error:
         raise NoKey(
-            f"cannot restore from {shown}: {error}; give its key by --identity FILE"
+            f"cannot restore from {shown_address(origin)}: {error}; give its key by --identity FILE"
         ) from error
     with closing(opened):
         yield opened
