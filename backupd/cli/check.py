@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from backupd.cli.session import Session, config_option
 
 @click.command()
 @click.option(
-    "--json", "as_json", is_flag=True, help="One object: engine, store, sources, missing."
+    "--json", "as_json", is_flag=True, help="One object: engine, store, sources, missing …"
 )
 @click.option("--explain", is_flag=True, help="Only: which rights the keys of the bucket lack.")
 @click.option("--store", is_flag=True, help="Only: what the S3 server can do, and what to set.")
@@ -84,6 +85,9 @@ def _examine(session: Session) -> dict[str, Any]:
         "engine": {"address": site.engine.host, "version": version.version},
         "store": site.store.url,
         "deletable": not refused,
+        "recipients": {
+            name: sorted(policy.recipients_of(job)) for name, job in policy.jobs.items()
+        },
         "sources": sources,
         "missing": missing,
         "warnings": warnings,
@@ -96,6 +100,18 @@ def _size(source: dict[str, Any]) -> str:
     return "" if source["kind"] == "volume" else size(source["size_bytes"])
 
 
+def _coding(recipients: dict[str, list[str]]) -> Iterator[str]:
+    """A line for all jobs that encrypt for the same, in the order of the policy."""
+    from backupd.verbs.sealing import told
+
+    jobs: dict[tuple[str, ...], list[str]] = {}
+    for name, keys in recipients.items():
+        jobs.setdefault(tuple(keys), []).append(name)
+    for keys, names in jobs.items():
+        how = f"encrypted for {told(keys)}" if keys else "in the clear"
+        yield f"{', '.join(names)}: {how}"
+
+
 def _print(report: dict[str, Any]) -> None:
     from backupd.cli.session import warn
     from backupd.cli.table import print_table
@@ -106,7 +122,10 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(f"engine   Docker {shown(engine['version'])} answers at {engine['address']}")
     able = "listed and deleted from" if report["deletable"] else "listed, and not deleted from"
     click.echo(f"store    {report['store']} can be written, read, {able}")
-    click.echo(f"host     {report['host']}\n")
+    click.echo(f"host     {report['host']}")
+    for line in _coding(report["recipients"]):
+        click.echo(f"stored   {shown(line)}")
+    click.echo()
     rows = [[s["job"], s["kind"], s["name"], _size(s), s["advice"]] for s in report["sources"]]
     print_table(["JOB", "KIND", "NAME", ">SIZE", ""], rows)
     for source in report["sources"]:

@@ -12,6 +12,7 @@ from typing import Any
 import docker
 import pyrage
 import pytest
+import yaml
 from docker.types import Mount
 
 from tests.integration.aftermath import CANARY, the_sentence
@@ -254,6 +255,30 @@ def fresh(
 
 def states(result: Result) -> dict[str, str]:
     return {row["name"]: row["state"] for row in succeeded(result).json}
+
+
+def test_check_says_which_jobs_encrypt_and_for_whom(fresh: Sealed, engine: Engine) -> None:
+    jobs = {
+        "nightly": {"images": [IMAGE]},
+        "weekly": {"images": [IMAGE]},
+        "open": {"images": [IMAGE], "encryption": "none"},
+    }
+    policy_of(engine, fresh.backupd, fresh.store, fresh.age.public, fresh.ssh.public)
+    policy = yaml.safe_load(fresh.backupd.config.read_text())
+    fresh.backupd.write({**policy, "require_encryption": False, "jobs": jobs})
+    lines = succeeded(fresh.backupd("check")).stdout.splitlines()
+    told = succeeded(fresh.backupd("check", "--json")).json["recipients"]
+    ssh = " ".join(fresh.ssh.public.split()[:2])
+
+    assert [
+        f"stored   nightly, weekly: encrypted for {fresh.age.public} or {ssh[:20]}…{ssh[-20:]}",
+        "stored   open: in the clear",
+    ] == [line for line in lines if line.startswith("stored")]
+    assert {
+        "nightly": [fresh.age.public, ssh],
+        "weekly": [fresh.age.public, ssh],
+        "open": [],
+    } == told
 
 
 def test_an_archive_serves_again_only_for_the_same_recipients(
