@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import deque
 from functools import cached_property
+from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +28,7 @@ class MotoServer:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._listener: Thread | None = None
         self.endpoint = ""
 
     def __enter__(self) -> Self:
@@ -42,6 +45,9 @@ class MotoServer:
             found = _RUNNING.search(line)
             if found is not None:
                 self.endpoint = found[1].decode()
+                # It says a line for each request, and stands still once nobody reads them.
+                self._listener = Thread(target=deque, args=(self._process.stderr, 0), daemon=True)
+                self._listener.start()
                 return self
         raise RuntimeError(f"moto did not start; it said:\n{said.decode(errors='replace')}")
 
@@ -53,6 +59,8 @@ class MotoServer:
     ) -> None:
         if self._process is not None:
             self._process.kill()
+            if self._listener is not None:
+                self._listener.join()
             self._process.communicate()
 
     @cached_property
