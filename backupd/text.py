@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from rich.filesize import decimal
@@ -27,14 +28,17 @@ def shown_json(text: str) -> str:
     )
 
 
+@lru_cache(maxsize=1024)
 def size(size_bytes: int | None) -> str:
     """A size in the units of disks: 1.5 MB is 1,500,000 bytes."""
+    # Kept, since what did not change has the same size in each of its backups.
     return "-" if size_bytes is None else decimal(size_bytes)
 
 
 def moment(when: datetime, zone: ZoneInfo) -> str:
     """A time to the second in the reader's zone, with the zone's name."""
-    return when.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+    local = when.astimezone(zone)
+    return f"{local.isoformat(' ', 'seconds')[:19]} {local.tzname()}"
 
 
 def span(duration: timedelta) -> str:

@@ -12,10 +12,10 @@ from backupd.cli.session import Session, config_option, expect_many, store_optio
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from zoneinfo import ZoneInfo
 
     from backupd.catalog import StoredArchive
     from backupd.layout import BackupKey
+    from backupd.stores import Store
 
     Found = list[tuple[BackupKey, StoredArchive | None]]
 
@@ -87,13 +87,17 @@ def _print_json(session: Session, found: Found) -> None:
     if not found:
         click.echo("[]")
         return
+    name_of = Names(session.store)
     for number, (backup, archive) in enumerate(found):
-        text = json.dumps(_row(session, backup, archive), indent=2).replace("\n", "\n  ")
+        row = _row(session, backup, archive, name_of(backup))
+        text = json.dumps(row, indent=2).replace("\n", "\n  ")
         sys.stdout.write(("[\n  " if number == 0 else ",\n  ") + text)
     sys.stdout.write("\n]\n")
 
 
-def _row(session: Session, backup: BackupKey, archive: StoredArchive | None) -> dict[str, Any]:
+def _row(
+    session: Session, backup: BackupKey, archive: StoredArchive | None, name: str
+) -> dict[str, Any]:
     from backupd.layout import is_encrypted
 
     return {
@@ -101,7 +105,7 @@ def _row(session: Session, backup: BackupKey, archive: StoredArchive | None) -> 
         "host": backup.host,
         "job": backup.job,
         "kind": str(backup.kind),
-        "name": _full_name(session, backup),
+        "name": name,
         "taken_at": _iso(backup.taken_at),
         "size_bytes": backup.size_bytes,
         "stored_bytes": archive.size_bytes if archive else None,
@@ -116,50 +120,53 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _full_name(session: Session, backup: BackupKey) -> str:
-    """A name that was hashed in its key stands whole in the manifest only."""
-    from backupd.catalog import Catalog
-    from backupd.layout import is_hashed
+class Names:
+    """The whole names of sources: one that was hashed in its keys stands in manifests only.
 
-    if not is_hashed(backup.folder.split("/")[4]):
-        return backup.name
-    return Catalog(session.store, backup.host).manifest(backup).name
+    One manifest is read for each such source, whichever of its backups comes first.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, str] = {}
+
+    def __call__(self, backup: BackupKey) -> str:
+        """The name of the backup's source."""
+        name = self._known.get(backup.folder)
+        if name is None:
+            name = self._known[backup.folder] = self._found(backup)
+        return name
+
+    def _found(self, backup: BackupKey) -> str:
+        from backupd.catalog import Catalog
+        from backupd.layout import is_hashed
+
+        if not is_hashed(backup.folder.split("/")[4]):
+            return backup.name
+        return Catalog(self._store, backup.host).manifest(backup).name
 
 
 def _print(session: Session, found: Found) -> None:
     from backupd.cli.table import print_table
+    from backupd.text import moment, size
 
     several_hosts = len({backup.host for backup, _ in found}) > 1
     with_states = any(backup.states for backup, _ in found)
     heads = ["ID", "TAKEN", *(["HOST"] if several_hosts else []), "JOB", "KIND", "NAME"]
     heads += [">SIZE", ">STORED", *(["STATE"] if with_states else [])]
-    zone = session.zone
+    zone, name_of = session.zone, Names(session.store)
     cells = [
-        _cells(session, backup, archive, zone, several_hosts=several_hosts, with_states=with_states)
+        (
+            backup.id,
+            moment(backup.taken_at, zone),
+            *([backup.host] if several_hosts else []),
+            backup.job,
+            str(backup.kind),
+            name_of(backup),
+            size(backup.size_bytes),
+            size(archive.size_bytes) if archive else "ARCHIVE MISSING",
+            *([", ".join(sorted(backup.states))] if with_states else []),
+        )
         for backup, archive in found
     ]
     print_table(heads, cells)
-
-
-def _cells(
-    session: Session,
-    backup: BackupKey,
-    archive: StoredArchive | None,
-    zone: ZoneInfo,
-    *,
-    several_hosts: bool,
-    with_states: bool,
-) -> tuple[str, ...]:
-    from backupd.text import moment, size
-
-    return (
-        backup.id,
-        moment(backup.taken_at, zone),
-        *([backup.host] if several_hosts else []),
-        backup.job,
-        str(backup.kind),
-        _full_name(session, backup),
-        size(backup.size_bytes),
-        size(archive.size_bytes) if archive else "ARCHIVE MISSING",
-        *([", ".join(sorted(backup.states))] if with_states else []),
-    )

@@ -33,7 +33,7 @@ def as_json(
 
 
 def _group_row(plan: GroupPlan, *, yes: bool) -> dict[str, Any]:
-    going = {backup.key for backup in plan.going(yes=yes)}
+    stays = plan.is_blocked(yes=yes)
     return {
         "job": plan.job,
         "kind": str(plan.kind),
@@ -44,7 +44,7 @@ def _group_row(plan: GroupPlan, *, yes: bool) -> dict[str, Any]:
             {
                 "id": verdict.backup.id,
                 "taken_at": iso(verdict.backup.taken_at),
-                "keep": verdict.backup.key.key not in going,
+                "keep": stays or verdict.keep,
                 "reasons": list(verdict.reasons),
                 "rules": list(verdict.rules),
             }
@@ -71,22 +71,23 @@ def print_group(session: Session, plan: GroupPlan, *, yes: bool, explain: bool) 
     from backupd.cli.table import print_table
     from backupd.text import moment, shown
 
-    going = {backup.key for backup in plan.going(yes=yes)}
-    kept = len(plan.verdicts) - len(going)
-    click.echo(f"{shown(plan.label)}: keep {kept}, remove {len(going)}")
+    stays = plan.is_blocked(yes=yes)
+    going = len(plan.going(yes=yes))
+    click.echo(f"{shown(plan.label)}: keep {len(plan.verdicts) - going}, remove {going}")
     if plan.left_alone:
         click.echo(f"  left alone: {shown(plan.left_alone)}")
     if plan.objection:
         click.echo(f"  {'overruled' if going else 'REFUSED'}: {shown(plan.objection.sentence)}")
+    zone = session.zone
     rows = [
         [
-            "  remove" if verdict.backup.key.key in going else "  keep",
+            "  keep" if stays or verdict.keep else "  remove",
             verdict.backup.id,
-            moment(verdict.backup.taken_at, session.zone),
+            moment(verdict.backup.taken_at, zone),
             ", ".join(verdict.reasons),
         ]
         for verdict in plan.verdicts
-        if explain or verdict.backup.key.key in going
+        if explain or not (stays or verdict.keep)
     ]
     if rows:
         print_table(["", "", "", ""], rows, heads_shown=False)

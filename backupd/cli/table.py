@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from backupd.text import shown
 
@@ -42,16 +43,25 @@ def _print_plainly(
 ) -> None:
     """Every line whole, for grep and awk."""
     named = [head.removeprefix(">") for head in heads]
-    right = [head.startswith(">") for head in heads]
-    widths = [_width(name) if heads_shown else 0 for name in named]
-    for row in rows:
-        widths = [max(width, _width(shown(cell))) for width, cell in zip(widths, row, strict=True)]
-    for row in [named, *rows] if heads_shown else rows:
-        cells = zip(map(shown, row), widths, right, strict=True)
-        sys.stdout.write("  ".join(_padded(*cell) for cell in cells).rstrip() + "\n")
+    printed = [named, *rows] if heads_shown else rows
+    columns = [
+        _aligned(cells, to_the_right=head.startswith(">"))
+        for head, cells in zip(heads, zip(*printed, strict=True), strict=True)
+    ]
+    sys.stdout.writelines(f"{'  '.join(row).rstrip()}\n" for row in zip(*columns, strict=True))
 
 
-def _padded(text: str, width: int, to_the_right: bool) -> str:
+def _aligned(cells: Sequence[str], *, to_the_right: bool) -> Iterator[str]:
+    """The cells of one column, each filled up to the widest: a column at a time goes quickly."""
+    texts = [shown(cell) for cell in cells]
+    width_of = len if all(map(str.isascii, texts)) else _width
+    width = max(map(width_of, texts))
+    if width_of is len:
+        return map(str.rjust if to_the_right else str.ljust, texts, repeat(width))
+    return (_padded(text, width, to_the_right=to_the_right) for text in texts)
+
+
+def _padded(text: str, width: int, *, to_the_right: bool) -> str:
     fill = " " * (width - _width(text))
     return fill + text if to_the_right else text + fill
 

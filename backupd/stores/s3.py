@@ -318,9 +318,12 @@ class S3Store:
         return translated(act, self._place, self.full_key(key))
 
 
+_PROBES = f"{PROBE_FOLDER}/"
+
+
 def _is_foreign(key: str) -> bool:
     """Whether a listed key is no object of a store: a probe, or a console's idea of a folder."""
-    return key.endswith("/") or key.startswith(f"{PROBE_FOLDER}/")
+    return key.endswith("/") or key.startswith(_PROBES)
 
 
 def _parts_limit(place: Place) -> int:

@@ -86,9 +86,14 @@ class GroupPlan:
 
     def going(self, *, yes: bool = False) -> list[BackupKey]:
         """The backups to remove; none when something speaks against it."""
-        if self.left_alone or (self.objection and not (yes and self.objection.overridable)):
+        if self.is_blocked(yes=yes):
             return []
         return [verdict.backup.key for verdict in self.verdicts if not verdict.keep]
+
+    def is_blocked(self, *, yes: bool = False) -> bool:
+        """Whether something speaks against it, so that all stay whatever their verdicts."""
+        objection = self.objection
+        return bool(self.left_alone or (objection and not (yes and objection.overridable)))
 
 
 @dataclass(frozen=True, slots=True)

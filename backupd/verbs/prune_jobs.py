@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,10 +55,15 @@ class Listing:
 
     def freed_bytes(self, going: Iterable[BackupKey]) -> int:
         """The stored bytes that nobody would name once these backups are gone."""
-        gone = set(going)
-        freed = {backup.archive_id for backup in gone}
-        freed -= {backup.archive_id for backup in self._every() if backup not in gone}
-        return sum(one.size_bytes for one in self.stored if one.archive_id in freed)
+        gone = Counter(backup.archive_id for backup in going)
+        if not gone:
+            return 0
+        named = Counter(backup.archive_id for backup in self._every())
+        return sum(
+            one.size_bytes
+            for one in self.stored
+            if one.archive_id in gone and gone[one.archive_id] == named[one.archive_id]
+        )
 
     def may_have_forgotten(self, before: datetime, locked_for: timedelta) -> bool:
         """Whether there may be something older than that which belongs to no backup.

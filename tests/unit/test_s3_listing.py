@@ -6,15 +6,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.compat import unquote_str
 
 from backupd.stores.s3_listing import _take_entries
 
 MOMENT = datetime(2026, 3, 1, 12, 30, 15, tzinfo=UTC)
 
 
-def page(*entries: str, namespace: str = "http://s3.amazonaws.com/doc/2006-03-01/") -> bytes:
+ENCODED = "<EncodingType>url</EncodingType>"
+
+
+def page(
+    *entries: str, namespace: str = "http://s3.amazonaws.com/doc/2006-03-01/", more: str = ""
+) -> bytes:
     declared = f' xmlns="{namespace}"' if namespace else ""
-    inner = "".join(f"<Contents>{entry}</Contents>" for entry in entries)
+    inner = more + "".join(f"<Contents>{entry}</Contents>" for entry in entries)
     return f"<ListBucketResult{declared}><KeyCount>1</KeyCount>{inner}</ListBucketResult>".encode()
 
 
@@ -68,3 +74,29 @@ def test_a_page_without_entries_stays_one() -> None:
     entries, rest = taken(page())
 
     assert (None, True) == (entries, b"KeyCount" in rest)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "key"),
+    [
+        ("a/b%25252F/c", "a/b%252F/c"),
+        ("a/b%2Fc+d/%C3%A9+%FF.json", "a/b/c d/\u00e9 \ufffd.json"),
+        ("a%2Fb%2Fc", "a/b/c"),
+        ("%01/%02", "\x01/\x02"),
+        ("a/", "a/"),
+    ],
+)
+def test_encoded_keys_are_decoded_once_and_just_as_boto3_does(encoded: str, key: str) -> None:
+    entries, rest = taken(page(entry(encoded), entry(encoded), more=ENCODED))
+
+    assert [unquote_str(encoded), key] == [key, entries[1]["Key"]]
+    assert b"EncodingType" not in rest
+
+
+def test_a_page_of_folders_is_left_for_boto3_to_decode() -> None:
+    folder = "<CommonPrefixes><Prefix>%01/</Prefix></CommonPrefixes>"
+
+    entries, rest = taken(page(entry(), more=ENCODED + folder))
+
+    assert "a%2Fb" == entries[0]["Key"]
+    assert (True, True) == (b"EncodingType" in rest, b"%01/" in rest)
