@@ -28,9 +28,11 @@ test: lint ## check everything: format, lint, types, and all tests with a real e
 test-systemd: $(READY) ## install and run backupd under a real systemd, booted in a container (as root)
 	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/systemd $(PYTEST_ARGS)
 
+# Files in their order, not those with the most tests first: the longest ones have a single test.
 .PHONY: test-faults
 test-faults: $(READY) ## faults of store, engine and host, kills at each step, a short soak; nothing may stay broken (as root)
-	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/faults $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -o cache_dir=.cache/pytest tests/faults \
+		$(if $(AT_ONCE),$(AT_ONCE) --no-loadscope-reorder) $(PYTEST_ARGS)
 
 .PHONY: soak
 soak: $(READY) ## hundreds of runs with random faults, then restore every backup; RUNS=… SEED=… (as root)

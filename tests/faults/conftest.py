@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,18 @@ __all__ = ["api", "bucket", "engine", "policy", "s3"]
 
 Write = Callable[[list[str], list[str]], Path]
 """Writes a policy with these images and containers."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker hand its counts to the process that tells them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counts"] = asdict(DONE)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Add the counts of a worker; one that died hands over none."""
+    DONE.add(getattr(node, "workeroutput", {}).get("counts", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,13 +1,14 @@
 """What the tests of faults did, counted: told at the end of pytest's run, and by the soak.
 
-The numbers are of this process. Whoever injects a fault, runs the command or looks at a backup adds
-to `DONE`; a backup counts as lost where it does not restore to what it was made of.
+The numbers are of this process; where tests run in several, the one that tells them has added them
+up. Whoever injects a fault, runs the command or looks at a backup adds to `DONE`; a backup counts
+as lost where it does not restore to what it was made of.
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,11 @@ class Counts:
             f"faults injected: {self.faults:,}, runs: {self.runs:,}, "
             f"backups checked: {self.backups:,}, lost: {self.lost:,}"
         )
+
+    def add(self, other: Mapping[str, int]) -> None:
+        """Add what another process counted, by the names of these numbers."""
+        for name, count in other.items():
+            setattr(self, name, getattr(self, name) + count)
 
     @contextmanager
     def checking(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from tests.faults.soak import soak
 from tests.faults.soak_world import world
 from tests.faults.test_killed_at_random import SEED
 
-RUNS = 15
+RUNS = 10
 
 
 def test_after_runs_with_random_faults_every_backup_restores_to_what_its_source_held(
