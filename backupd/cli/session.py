@@ -42,6 +42,8 @@ class Session:
     """What `--identity` named, in its order."""
     is_patient: bool = True
     """Whether to retry what may pass; a check would rather say soon what is wrong."""
+    only_reads: bool = False
+    """Whether the verb takes from the store alone, so that a person may be waiting for it."""
 
     @cached_property
     def policy(self) -> Policy:
@@ -69,9 +71,13 @@ class Session:
 
         make_room()
         policy = self.optional_policy
-        if policy is not None:
-            return open_store(policy.store, is_patient=self.is_patient, limits=policy.limits)
-        return open_store(_store_spec(self.store_options), is_patient=self.is_patient)
+        spec = policy.store if policy else _store_spec(self.store_options)
+        return open_store(
+            spec,
+            is_patient=self.is_patient,
+            is_awaited=self.only_reads and is_terminal(),
+            limits=policy.limits if policy else None,
+        )
 
     @cached_property
     def engine(self) -> Engine:
@@ -247,9 +253,11 @@ def config_option(command: Command) -> Command:
 
 
 def _remember_store(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    session = context.ensure_object(Session)
+    session.only_reads = True  # no other verb has these options
     if value is not None:
         name = "url" if option.name == "store" else str(option.name)
-        context.ensure_object(Session).store_options[name] = value
+        session.store_options[name] = value
     return value
 
 

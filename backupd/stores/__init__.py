@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from backupd.policy import Limits, StoreSpec
 
 
+_FEW_ATTEMPTS = 2
+
+
 class Reader(Protocol):
     """A one-way stream of known discipline: what `put` consumes and `open` returns."""
 
@@ -123,11 +126,18 @@ class Store(Protocol):
         """The store's own clock, aware UTC."""
 
 
-def open_store(spec: StoreSpec, *, is_patient: bool = True, limits: Limits | None = None) -> Store:
+def open_store(
+    spec: StoreSpec,
+    *,
+    is_patient: bool = True,
+    is_awaited: bool = False,
+    limits: Limits | None = None,
+) -> Store:
     """The store that `spec` describes; nothing is asked of it yet.
 
-    A patient one retries for about half a minute what may pass; a person who waits at a terminal
-    wants to hear of a wrong endpoint sooner. All that goes through it shares `limits`. Raises
+    A patient one retries for about half a minute what may pass. A person who waits at a terminal
+    for what is read wants to hear of a wrong endpoint sooner: an awaited one is patient only once
+    its server has answered. All that goes through it shares `limits`. Raises
     StoreError when this machine's settings do not allow to use it.
     """
     upload = _pace(limits.upload if limits else None)
@@ -138,8 +148,9 @@ def open_store(spec: StoreSpec, *, is_patient: bool = True, limits: Limits | Non
             from backupd.stores.s3 import S3Store
             from backupd.stores.s3_client import ATTEMPTS
 
-            attempts = ATTEMPTS if is_patient else 2
-            s3 = S3Store(spec, attempts=attempts, pace=upload)
+            attempts = ATTEMPTS if is_patient else _FEW_ATTEMPTS
+            first_attempts = _FEW_ATTEMPTS if is_awaited else None
+            s3 = S3Store(spec, attempts=attempts, first_attempts=first_attempts, pace=upload)
             return _paced(s3, None, download)
         case "file":
             from backupd.stores.directory import DirectoryStore

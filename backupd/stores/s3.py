@@ -59,13 +59,15 @@ class S3Store:
         spec: StoreSpec,
         *,
         attempts: int = ATTEMPTS,
+        first_attempts: int | None = None,
         parts_limit: int | None = None,
         clock: Clock = lambda: datetime.now(UTC),
         pace: Pace | None = None,
     ) -> None:
         """A store for `spec`; `attempts` counts the tries of each request, `clock` dates locks.
 
-        What it sends keeps to `pace`.
+        So many as `first_attempts` are made at reading while no server has answered yet. What it
+        sends keeps to `pace`.
 
         Raises StoreError when `spec` cannot be used on this machine (no CA file, no AWS profile).
         """
@@ -73,7 +75,8 @@ class S3Store:
         self._attempts = attempts
         self._base = f"{spec.prefix}/" if spec.prefix else ""
         self._connector = Connector(spec)
-        self._client = self._connector.connect("when_required", attempts=attempts)
+        reading = Patience(attempts, first_attempts=first_attempts)
+        self._client = self._connector.connect("when_required", attempts=attempts, patience=reading)
         self._place = place_of(self._client, spec.bucket)
         self._locks = Locks(spec.object_lock, self._place, clock)
         self._deleter = Deleter(self._client, self._place)

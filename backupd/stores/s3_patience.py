@@ -32,8 +32,14 @@ class Patience:
     about half a minute over eight attempts.
     """
 
-    def __init__(self, attempts: int) -> None:
+    def __init__(self, attempts: int, *, first_attempts: int | None = None) -> None:
+        """`first_attempts` are those at reaching a server that has not answered anything yet.
+
+        Such an endpoint is rather mistyped than away for a moment, and a person may be waiting.
+        """
         self._attempts = attempts
+        self._first_attempts = attempts if first_attempts is None else first_attempts
+        self._has_answered = False
         self._conditions = StandardRetryConditions(attempts)
         self._adapter = RetryEventAdapter()
         self._thread = local()
@@ -56,6 +62,8 @@ class Patience:
     def _pause(self, **event: Any) -> float | bool | None:
         """Wait, and tell botocore to try again at once, or False; None where that cannot help."""
         context = self._adapter.create_retry_context(**event)
+        if self._is_over(context):
+            return False  # none at all would leave it to botocore, which knows `attempts` alone
         if not self._may_help(context):
             return None
         most = FIRST_PAUSE_SECONDS * 2 ** (context.attempt_number - 1)
@@ -64,9 +72,12 @@ class Patience:
         # No answer at all would leave it to botocore, which would try again.
         return False if given_up.wait(seconds) else 0.0
 
+    def _is_over(self, context: Any) -> bool:
+        self._has_answered = self._has_answered or context.http_response is not None
+        attempts = self._attempts if self._has_answered else self._first_attempts
+        return bool(context.attempt_number >= attempts)
+
     def _may_help(self, context: Any) -> bool:
-        if context.attempt_number >= self._attempts:
-            return False
         is_spoiled = context.get_error_code() in _SPOILED_ON_THE_WAY
         return bool(is_spoiled or self._conditions.is_retryable(context))
 

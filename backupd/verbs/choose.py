@@ -62,9 +62,12 @@ def spellings(name: str) -> set[str]:
 def matching(store: Store, wish: Wish) -> list[BackupKey]:
     """Every backup that fits, oldest first. Raises NotFound when the host is not in the store."""
     found: list[BackupKey] = []
-    for host in _hosts_of(store, wish.host):
+    hosts_asked = _hosts_of(store, wish.host)
+    for host in hosts_asked:
         found += [b for b in listed(store, backups_folder(host, wish.job)) if wish.fits(b)]
-    return sorted(found, key=lambda backup: (backup.taken_at, backup.archive_id))
+    if len(hosts_asked) > 1:  # those of one host are in order
+        found.sort(key=lambda backup: (backup.taken_at, backup.archive_id))
+    return found
 
 
 def choose(store: Store, wish: Wish, now: datetime) -> tuple[Catalog, Manifest]:

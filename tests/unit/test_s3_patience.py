@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import random
 from threading import Event
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse, HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
+from urllib3 import HTTPResponse
 
 from backupd.stores.s3_patience import Patience
 
@@ -91,3 +94,29 @@ def test_what_was_given_up_is_not_tried_again(client: Any) -> None:
     given_up.set()
 
     assert 1 == ask(client, Patience(ATTEMPTS), given_up, unreachable())
+
+
+def test_a_server_that_has_not_answered_yet_is_given_up_soon_where_a_person_waits(
+    client: Any,
+) -> None:
+    clock = Clock()
+
+    attempts = ask(client, Patience(ATTEMPTS, first_attempts=2), clock, unreachable())
+
+    assert (2, LONGEST[:1]) == (attempts, clock.pauses)
+
+
+def test_a_server_that_has_answered_once_is_waited_for_as_ever(client: Any) -> None:
+    patience, clock = Patience(ATTEMPTS, first_attempts=2), Clock()
+    answer = AWSResponse("https://s3.example.com", 403, HTTPHeaders(), HTTPResponse(io.BytesIO()))
+
+    assert 1 == ask(client, patience, clock, answer)
+    client.meta.events.register_first("before-send.s3", lambda **_: raise_(unreachable()))
+
+    with patience.until(clock), pytest.raises(EndpointConnectionError):
+        client.head_bucket(Bucket="bucket")
+    assert LONGEST == clock.pauses
+
+
+def raise_(error: Exception) -> None:
+    raise error
