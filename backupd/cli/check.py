@@ -107,8 +107,8 @@ def _coding(recipients: dict[str, list[str]]) -> Iterator[str]:
     jobs: dict[tuple[str, ...], list[str]] = {}
     for name, keys in recipients.items():
         jobs.setdefault(tuple(keys), []).append(name)
-    for keys, names in jobs.items():
-        how = f"encrypted for {told(keys)}" if keys else "in the clear"
+    for readers, names in jobs.items():
+        how = f"encrypted for {told(readers)}" if readers else "in the clear"
         yield f"{', '.join(names)}: {how}"
 
 
