@@ -11,7 +11,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from backupd.engine import ANSWER_TIMEOUT_SECONDS, Engine
+from backupd.engine import Engine
+from backupd.engine_link import ANSWER_TIMEOUT_SECONDS
 from backupd.errors import EngineError
 from backupd.stream import Cancel
 

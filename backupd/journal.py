@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backupd import half_imports
-from backupd.engine import ANSWER_TIMEOUT_SECONDS, Engine, Inspect
+from backupd.engine import Engine, Inspect
 from backupd.engine_exec import Command, run_inside
+from backupd.engine_link import ANSWER_TIMEOUT_SECONDS
 from backupd.errors import (
     AlreadyRunning,
     BackupdError,

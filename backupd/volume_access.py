@@ -17,8 +17,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass
 from typing import Any
 
-from backupd.engine import Engine, EngineStream, Inspect, url_path
+from backupd.engine import Engine, Inspect, url_path
 from backupd.engine_answers import MADE, VOLUME, VOLUMES
+from backupd.engine_link import EngineStream
 from backupd.errors import BackupdError, EngineError, NotFound, UsageError
 from backupd.state import StateDir
 from backupd.tar_header import END_OF_TAR

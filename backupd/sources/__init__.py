@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from backupd.engine import Engine, EngineStream
+from backupd.engine import Engine
+from backupd.engine_link import EngineStream
 from backupd.layout import Kind
 from backupd.manifest import Container, Image, Volume
 from backupd.policy import Consistency

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from backupd.container_body import lenders_of
-from backupd.engine import Engine, EngineStream, Inspect, url_path
+from backupd.engine import Engine, Inspect, url_path
 from backupd.engine_answers import NETWORK, VOLUME
+from backupd.engine_link import EngineStream
 from backupd.errors import NotFound
 from backupd.layout import Kind
 from backupd.manifest import Container, Mount

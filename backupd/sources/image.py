@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from backupd.engine import Engine, EngineStream, Inspect, layers_of
+from backupd.engine import Engine, Inspect, layers_of
+from backupd.engine_link import EngineStream
 from backupd.image_tar import ExpectedImage, ImageCheck
 from backupd.layout import Kind
 from backupd.manifest import Image

@@ -11,7 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import ClassVar
 
-from backupd.engine import Engine, EngineStream, Inspect
+from backupd.engine import Engine, Inspect
+from backupd.engine_link import EngineStream
 from backupd.layout import Kind
 from backupd.manifest import Volume
 from backupd.policy import AS_IT_IS

@@ -16,7 +16,7 @@ from itertools import chain, islice
 
 from backupd.catalog import Catalog
 from backupd.codec import decompressed
-from backupd.engine import EngineStream
+from backupd.engine_link import EngineStream
 from backupd.errors import DamagedBackup, EngineError, EngineStalled, ObjectMissing, StoreError
 from backupd.layout import archive_key
 from backupd.manifest import Archive, Manifest

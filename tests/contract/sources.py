@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from backupd.engine import Engine, EngineStream
+from backupd.engine import Engine
+from backupd.engine_link import EngineStream
 from backupd.layout import Kind
 from backupd.manifest import Image
 from backupd.policy import AS_IT_IS, Compression

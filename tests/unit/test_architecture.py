@@ -23,8 +23,19 @@ LAYERS = (
     {"tar", "tar_header", "tar_move", "image_tar", "engine_words"}
     | {"codec", "zstd_frames", "stream", "age"},
     # Edges: each wraps one outside thing.
-    {"engine", "stores", "sources", "config", "state", "journal", "catalog", "site", "pace"}
-    | {"journal_file", "half_imports", "late_import"}
+    {
+        "engine",
+        "engine_link",
+        "stores",
+        "sources",
+        "config",
+        "state",
+        "journal",
+        "catalog",
+        "site",
+        "pace",
+    }
+    | {"engine_link", "journal_file", "half_imports", "late_import"}
     | {"engine_exec", "turns", "history", "history_file", "volume_access", "engine_create"}
     | {"leftovers", "core_dumps", "shipped", "systemd", "descriptors"},
     {"verbs"},
@@ -32,7 +43,7 @@ LAYERS = (
     {"cli", "__main__"},
 )
 ONLY_IMPORTER = {
-    "docker": {"engine.py"},
+    "docker": {"engine_link.py"},
     "boto3": {"stores"},
     "botocore": {"stores"},
     "s3transfer": {"stores"},
