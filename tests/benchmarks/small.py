@@ -65,6 +65,7 @@ def listings(scene: Scene) -> Figures:
                 "odd",
                 *words,
                 job={"images": ["*"], "retention": _RETENTION},
+                prune_limit=100,  # nearly all of them would go, which is an error by default
                 store={"url": f"s3://{BUCKET}", "endpoint": server.endpoint},
             )
             server.requests.clear()
