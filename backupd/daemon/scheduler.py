@@ -8,15 +8,24 @@ being late. What `fire` raises comes out of `turn`; APScheduler itself would onl
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from datetime import UTC, datetime, timedelta
 
-from apscheduler.executors.base import BaseExecutor
-from apscheduler.job import Job
-from apscheduler.schedulers.base import BaseScheduler
-from apscheduler.triggers.base import BaseTrigger
-
+from backupd.late_import import put_off, stood_in
 from backupd.timetable import Timetable
+
+# Its coroutines and its pools of processes would cost 2 MiB for as long as the daemon lives.
+with (
+    put_off("multiprocessing"),
+    stood_in("concurrent.futures.process", BrokenProcessPool=BrokenExecutor),
+    stood_in("asyncio", iscoroutinefunction=inspect.iscoroutinefunction),
+):
+    from apscheduler.executors.base import BaseExecutor
+    from apscheduler.job import Job
+    from apscheduler.schedulers.base import BaseScheduler
+    from apscheduler.triggers.base import BaseTrigger
 
 LONGEST_GAP = timedelta(days=7)
 

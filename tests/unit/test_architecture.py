@@ -151,6 +151,19 @@ def test_the_help_of_a_verb_imports_no_other_verb() -> None:
     assert set() == loaded & {"backupd.cli.backup", "boto3", "docker", "pydantic", "yaml"}
 
 
+def test_the_scheduler_loads_no_coroutines_and_no_pools_of_processes() -> None:
+    vain = "'asyncio', 'multiprocessing', 'concurrent.futures.process'"
+    script = (
+        f"import sys, backupd.daemon.scheduler; print(*{{{vain}}} & sys.modules.keys()); "
+        "import asyncio, multiprocessing, concurrent.futures.process; "
+        "print(asyncio.run.__name__, multiprocessing.Process.__name__, "
+        "concurrent.futures.process.ProcessPoolExecutor.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert ["", "run Process ProcessPoolExecutor"] == done.stdout.splitlines(), done.stderr
+
+
 def test_paramiko_is_not_loaded_before_it_is_used() -> None:
     script = (
         "import sys, backupd.engine, docker.transport; "
