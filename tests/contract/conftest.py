@@ -116,10 +116,10 @@ def s3(request: pytest.FixtureRequest, seaweed: SeaweedFS) -> Bench:
     return s3_bench(seaweed, request.param)
 
 
-@pytest.fixture
-def store(bench: Bench) -> Store:
-    """Every store, empty, for tests that need no second look."""
-    return bench.store
+@pytest.fixture(params=["directory", "http", "https", "moto"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Every store, empty, for what stands on the contract: a pace changes nothing there."""
+    return _bench(request, tmp_path).store
 
 
 def directory_bench(root: Path, limits: Limits | None = None) -> Bench:

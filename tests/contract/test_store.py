@@ -35,6 +35,12 @@ AWKWARD_KEYS = [
 ]
 
 
+@pytest.fixture
+def store(bench: Bench) -> Store:
+    """Every store, with a pace and without."""
+    return bench.store
+
+
 def put(store: Store, key: str, data: bytes) -> int:
     return store.put(key, reader_of(data), estimate_bytes=len(data))
 
