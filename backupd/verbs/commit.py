@@ -12,9 +12,10 @@ from datetime import datetime
 
 from backupd import __version__
 from backupd.anomaly import shrinkage
-from backupd.errors import BackupdError, StoreError
+from backupd.errors import BackupdError, StoreError, UsageError
 from backupd.layout import DAMAGED, SUSPECT, BackupKey, backup_key, record_key
 from backupd.manifest import Archive, EngineFacts, Manifest, Record
+from backupd.named_lately import note
 from backupd.site import Site
 from backupd.sources import Survey
 from backupd.verbs.sealing import record_suffix, sealed
@@ -114,6 +115,12 @@ def reuse(
         with site.state.lock_archives(site.host, "back up", site.cancel):
             if not site.catalog.archive_is_whole(manifest):
                 continue
+            try:
+                # A listing may not show it yet to whoever removes the archive's other backups.
+                note(site.state, site.host, [manifest.key.key], site.now())
+            except UsageError as error:
+                draft.warnings.append(f"uploaded anew although it is unchanged: {error}")
+                return None
             # Before the manifest: a backup whose archive may go before it must never be listed.
             if refusal := site.catalog.extend_locks(manifest):
                 draft.warnings.append(

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 from backupd.catalog import Catalog, HostFacts
 from backupd.errors import DamagedBackup, NotFound, NotOurs, StoreError, UsageError
-from backupd.layout import PROOFS, BackupKey
+from backupd.layout import PROOFS, BackupKey, backups_folder
 from backupd.manifest import Manifest
+from backupd.named_lately import note
 from backupd.site import Site
 from backupd.verbs.remove import STILL_THERE
 
@@ -28,6 +29,8 @@ def rename_job(site: Site, old: str, new: str) -> int:
         backups = catalog.backups(old)
         if not backups:
             raise NotFound(f"cannot rename job {old!r}: it has no backups in {site.store.url}")
+        folders = backups_folder(site.host, old), backups_folder(site.host, new)
+        _note(site, backups, *folders)
         _move(catalog, backups, lambda manifest: manifest.model_copy(update={"job": new}))
     return len(backups)
 
@@ -69,6 +72,7 @@ def adopt(site: Site, old_host: str | None) -> int:
         adopted = tuple(name for name in names if name != site.host)
         catalog.write_facts(HostFacts(machine_id, adopted), site.now())
         former.write_facts(HostFacts(machine_id, adopted_by=site.host), site.now())
+        _note(site, backups, backups_folder(old_host), backups_folder(site.host))
         _move(former, backups, lambda manifest: manifest.model_copy(update={"host": site.host}))
     return len(backups)
 
@@ -89,6 +93,15 @@ def _require_free(catalog: Catalog, facts: HostFacts | None, heir: str | None) -
             "their archives are still there; give this machine another name (host: in the policy), "
             f"or adopt from {facts.adopted_by!r}"
         )
+
+
+def _note(site: Site, backups: Sequence[BackupKey], old: str, new: str) -> None:
+    """Let no prune take their archives before a listing shows them below the new folder.
+
+    Raises UsageError.
+    """
+    keys = [new + backup.key.removeprefix(old) for backup in backups]
+    note(site.state, site.host, keys, site.now())
 
 
 def _move(

@@ -1,7 +1,8 @@
 """Remove backups, then the archives that nobody names any more.
 
 The order is the safety: under the host's archive lock, manifests first; then the store is listed
-again, and only archives that no manifest names in that fresh listing go. A crash in between leaves
+again, and only archives go that no manifest names in that fresh listing, nor one that was written
+too lately to be listed everywhere. A crash in between leaves
 an orphan archive, which a later prune sweeps, and never a manifest without archive.
 """
 
@@ -14,6 +15,7 @@ from datetime import datetime
 from backupd.catalog import Catalog, Contents, StoredArchive
 from backupd.errors import StoreError
 from backupd.layout import PINNED, BackupKey, archives_folder, parse_archive_key
+from backupd.named_lately import forget, named_lately
 from backupd.policy import ORPHAN_GRACE
 from backupd.site import Site
 from backupd.stores import Refusal
@@ -101,6 +103,8 @@ def remove(
         unnamed = {backup.archive_id for backup in done.backups} | forgotten
         unnamed -= {backup.archive_id for backup in left.backups}
         unnamed -= site.state.archives_being_read()
+        forget(site.state, catalog.host, {backup.key for backup in done.backups}, site.now())
+        unnamed -= named_lately(site.state, catalog.host, site.now())
         _remove_archives(catalog, done, [one for one in stored if one.archive_id in unnamed])
     return done
 

@@ -14,9 +14,10 @@ from backupd.layout import Kind
 from backupd.manifest import Manifest
 from backupd.stores import Store
 from backupd.verbs.move import adopt, rename_job
+from backupd.verbs.remove import remove
 from tests.contract.shelves import DAY, JOB, KEEP_ONE, Shelf, ids_of, policy_of, prune
 from tests.contract.sources import FakeImage, back_up
-from tests.contract.watched import Countdown, Killed, Stubborn, Watched
+from tests.contract.watched import Countdown, Killed, Lagging, Stubborn, Watched
 
 OLD_HOST, NEW_HOST = "old-name", "new-name"
 IMAGE = FakeImage("app:1")
@@ -344,3 +345,15 @@ def killed(shelf: Shelf, step: int, act: Callable[[Shelf], object]) -> bool:
 def _needed(manifests: list[Manifest]) -> set[str]:
     records = {manifest.record.key for manifest in manifests if manifest.record}
     return {manifest.archive.key for manifest in manifests} | records
+
+
+def test_backups_that_moved_and_are_not_listed_yet_keep_their_archives(shelf: Shelf) -> None:
+    made = shelf.add()
+    rename_job(shelf.site, JOB, "daily")
+    shelf.store.put_bytes(made.key.key, made.to_json())  # as a listing that lags shows it still
+    moved = next(backup for backup in shelf.catalog.backups() if backup.job == "daily")
+
+    behind = shelf.through(Lagging(shelf.store, moved.key))
+    remove(behind.site, behind.catalog, [made.key], "forget")
+
+    assert [] == shelf.broken()

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from backupd.manifest import Manifest
+from backupd.named_lately import LISTED_WITHIN
 from backupd.stores import Store
 from backupd.verbs.backup import Outcome
 from backupd.verbs.remove import Removal, remove
 from tests.contract.shelves import DAY, KEEP_ONE, Shelf, policy_of, prune
 from tests.contract.sources import FakeImage, back_up
-from tests.contract.watched import Call, Countdown, Watched
+from tests.contract.watched import Call, Countdown, Lagging, Watched
 
 A_MOMENT_SECONDS = 0.1
 """How long to wait for what has most likely to wait for us: a lock that is held."""
@@ -177,6 +178,51 @@ def test_a_reuse_whose_archive_a_stranger_deletes_is_withdrawn_and_uploaded_anew
 
     assert (False, [again.id]) == (again.reused, [backup.id for backup in of_again])
     assert shelf.catalog.archive_is_whole(again)
+
+
+def test_a_reuse_that_is_not_listed_yet_keeps_its_archive(shelf: Shelf) -> None:
+    old = saved(back_up(shelf, OLD))
+    shelf.now += DAY
+    again = saved(back_up(shelf, AGAIN))
+
+    removal = removed(shelf.through(Lagging(shelf.store, again.key.key)), old)
+
+    assert (True, [old.id]) == (again.reused, [backup.id for backup in removal.backups])
+    assert ([again.id], []) == (shelf.ids(), shelf.broken())
+
+
+def test_an_archive_that_a_reuse_keeps_goes_with_the_reuse(shelf: Shelf) -> None:
+    old = saved(back_up(shelf, OLD))
+    shelf.now += DAY
+    again = saved(back_up(shelf, AGAIN))
+    removed(shelf.through(Lagging(shelf.store, again.key.key)), old)
+
+    removed(shelf, again)
+
+    assert ([], set()) == (shelf.ids(), shelf.archive_ids())
+
+
+def test_what_was_not_listed_within_an_hour_is_believed_to_be_gone(shelf: Shelf) -> None:
+    old = saved(back_up(shelf, OLD))
+    shelf.now += DAY
+    again = saved(back_up(shelf, AGAIN))
+    shelf.store.delete([again.key.key])
+    shelf.now += LISTED_WITHIN
+
+    removed(shelf, old)
+
+    assert set() == shelf.archive_ids()
+
+
+def test_an_image_is_uploaded_anew_where_a_reuse_cannot_be_noted(shelf: Shelf) -> None:
+    old = saved(back_up(shelf, OLD))
+    shelf.now += DAY
+    (shelf.state.folder(".") / f"named-lately-{shelf.host}.json").mkdir()
+
+    again = saved(back_up(shelf, AGAIN))
+
+    assert (False, True) == (again.reused, again.archive.key != old.archive.key)
+    assert "uploaded anew although it is unchanged: cannot use the state" in again.warnings[0]
 
 
 def test_a_backup_that_is_being_restored_stays_and_so_does_its_archive(shelf: Shelf) -> None:

@@ -112,6 +112,18 @@ class Stubborn(Watched):
         return refused + [Refusal(key, self._cause) for key in stay if self._cause is not None]
 
 
+class Lagging(Watched):
+    """A store whose listings do not show some objects yet."""
+
+    def __init__(self, store: Store, *hidden: str) -> None:
+        super().__init__(store, lambda call: None)
+        self._hidden = hidden
+
+    def list(self, prefix: str, *, start_after: str = "") -> Iterator[Entry]:
+        found = super().list(prefix, start_after=start_after)
+        return (entry for entry in found if entry.key not in self._hidden)
+
+
 class Countdown:
     """Calls `act` before the call with this number, counted from 1; keeps all calls."""
 

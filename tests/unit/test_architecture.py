@@ -30,6 +30,7 @@ LAYERS = (
         "sources",
         "config",
         "state",
+        "named_lately",
         "journal",
         "catalog",
         "site",
