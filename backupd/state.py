@@ -15,14 +15,15 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from backupd.errors import AlreadyRunning, UsageError
 from backupd.layout import Kind, segment
+from backupd.machine_lock import held
 from backupd.shortage import remedy
 from backupd.stream import Cancel
 
@@ -30,6 +31,8 @@ LOGGER = logging.getLogger(__name__)
 
 _SILENT_SECONDS = 10.0
 """How long one waits for another's work without a word."""
+_PAUSE_SECONDS = 0.05
+"""Between two looks at a lock that another holds."""
 _APPLICATION = b"backupd: the machine that writes below a host's prefix"
 
 
@@ -95,12 +98,16 @@ class StateDir:
             yield
 
     @contextmanager
-    def lock_archives(self, host: str, verb: str, cancel: Cancel) -> Iterator[None]:
+    def lock_archives(self, store_url: str, host: str, verb: str, cancel: Cancel) -> Iterator[None]:
         """Hold off, on this machine, whatever else commits to or deletes archives of `host`.
 
-        Waits for its turn. Raises Cancelled.
+        Those who work with another state directory too. Waits for its turn. Raises Cancelled.
         """
-        with self._turn(f"archives-{segment(host)}", verb, f"the archives of {host!r}", cancel):
+        what = f"the archives of {host!r}"
+        with (
+            self._turn(f"archives-{segment(host)}", verb, what, cancel),
+            _waited_for(lambda: held(f"{store_url}\n{host}", verb, what), cancel),
+        ):
             yield
 
     @contextmanager
@@ -114,19 +121,7 @@ class StateDir:
 
     @contextmanager
     def _turn(self, name: str, verb: str, what: str, cancel: Cancel) -> Iterator[None]:
-        """Hold a lock that is waited for, with a word in the log when that takes long."""
-        told_at = time.monotonic() + _SILENT_SECONDS
-        with ExitStack() as stack:
-            # No blocking flock, which can take hours here: it would see no flag in a thread.
-            while True:
-                try:
-                    stack.enter_context(self._locked(name, verb, what, fcntl.LOCK_EX))
-                    break
-                except AlreadyRunning as error:
-                    cancel.raise_if_set()
-                    if time.monotonic() > told_at:
-                        told_at = float("inf")
-                        LOGGER.warning("waiting: %s", error)
+        with _waited_for(lambda: self._locked(name, verb, what, fcntl.LOCK_EX), cancel):
             yield
 
     def is_source_busy(self, key: str) -> bool:
@@ -277,6 +272,25 @@ class Lease:
 
 
 _WAIT = 0
+
+
+@contextmanager
+def _waited_for(lock: Callable[[], AbstractContextManager[None]], cancel: Cancel) -> Iterator[None]:
+    """Hold a lock that is waited for, with a word in the log when that takes long."""
+    told_at = time.monotonic() + _SILENT_SECONDS
+    with ExitStack() as stack:
+        # No blocking flock, which can take hours here: it would see no flag in a thread.
+        while True:
+            try:
+                stack.enter_context(lock())
+                break
+            except AlreadyRunning as error:
+                cancel.raise_if_set()
+                if time.monotonic() > told_at:
+                    told_at = float("inf")
+                    LOGGER.warning("waiting: %s", error)
+                time.sleep(_PAUSE_SECONDS)
+        yield
 
 
 def _taken(handle: int, operation: int) -> bool:

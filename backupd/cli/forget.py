@@ -71,7 +71,7 @@ def pin(session: Session, ids: tuple[str, ...], *, note: str) -> None:
     from backupd.stream import Cancel
 
     # Under the lock of what removes: a backup that is found here is not removed meanwhile.
-    with session.state.lock_archives(session.host, "pin", Cancel()):
+    with session.state.lock_archives(session.store.url, session.host, "pin", Cancel()):
         for backup in _find(session, ids):
             session.store.put_bytes(backup.state_key(PINNED), note.encode())
             click.echo(f"pinned {backup.id}")

@@ -112,7 +112,7 @@ def reuse(
             images = (images[0].model_copy(update={"saved_as": saved_as}),)
         manifest = draft.manifest(replace(survey, images=images), earlier.archive)
         manifest = manifest.model_copy(update={"reused": True})
-        with site.state.lock_archives(site.host, "back up", site.cancel):
+        with site.state.lock_archives(site.store.url, site.host, "back up", site.cancel):
             if not site.catalog.archive_is_whole(manifest):
                 continue
             try:

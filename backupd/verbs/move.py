@@ -25,7 +25,7 @@ def rename_job(site: Site, old: str, new: str) -> int:
     """
     catalog = site.catalog
     catalog.require_ours(site.state.machine_id())
-    with site.state.lock_archives(site.host, "rename-job", site.cancel):
+    with site.state.lock_archives(site.store.url, site.host, "rename-job", site.cancel):
         backups = catalog.backups(old)
         if not backups:
             raise NotFound(f"cannot rename job {old!r}: it has no backups in {site.store.url}")
@@ -55,8 +55,8 @@ def adopt(site: Site, old_host: str | None) -> int:
         return 0
     former = Catalog(site.store, old_host)
     with (
-        site.state.lock_archives(site.host, "adopt", site.cancel),
-        site.state.lock_archives(old_host, "adopt", site.cancel),
+        site.state.lock_archives(site.store.url, site.host, "adopt", site.cancel),
+        site.state.lock_archives(site.store.url, old_host, "adopt", site.cancel),
     ):
         backups = former.backups()
         former_facts = _facts(former)

@@ -83,7 +83,7 @@ def remove(
     on.
     """
     done = Removal()
-    with site.state.lock_archives(catalog.host, verb, site.cancel):
+    with site.state.lock_archives(site.store.url, catalog.host, verb, site.cancel):
         # Below the prefixes of adopted hosts too: what has not moved yet names archives as well.
         hosts = catalog.family()
         stored = catalog.stored(*hosts) if catalog.host == site.host else []

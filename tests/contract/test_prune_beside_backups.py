@@ -140,14 +140,16 @@ def test_a_prune_at_any_step_of_a_backup_never_takes_its_archive(shelf: Shelf) -
     assert {True, False} == reused
 
 
+@pytest.mark.parametrize("state", ["", "another"], ids=["one state", "two states"])
 def test_a_backup_that_found_its_archive_before_the_prune_began_never_ends_without_it(
-    shelf: Shelf,
+    state: str, shelf: Shelf
 ) -> None:
     for step in range(1, 100):
         host = replace(shelf, host=f"web{step}", directory=shelf.directory / str(step))
         about_to_lose(host)
         paused = PausedAfterReading(host.store)
-        backup = Beside(lambda host=host, paused=paused: back_up(host.through(paused), AGAIN))  # type: ignore[misc]
+        other = replace(host, directory=host.directory / state).through(paused)
+        backup = Beside(lambda other=other: back_up(other, AGAIN))  # type: ignore[misc]
         backup.begin()
         paused.wait_for_it()
 

@@ -30,6 +30,7 @@ LAYERS = (
         "sources",
         "config",
         "state",
+        "machine_lock",
         "named_lately",
         "journal",
         "catalog",
