@@ -57,7 +57,9 @@ def test_check_for_people_says_that_all_is_well(
         lines[2].removesuffix(" can be written, read, listed and deleted from"),
     ]
     assert lines[1].endswith(f"answers at {engine.host}")
-    assert ["image", "container", "container"] == [line.split()[1] for line in lines[6:]]
+    assert lines[4].startswith("stored ")
+    assert lines[4].endswith(": in the clear")
+    assert ["image", "container", "container"] == [line.split()[1] for line in lines[7:]]
 
 
 def test_check_tells_the_size_of_what_would_be_backed_up(
