@@ -36,9 +36,16 @@ def tar_of(text: str) -> bytes:
 
 def archive_of(shelf: Shelf, plain: bytes, **changes: Any) -> Archive:
     """An archive in the store that holds `plain`, described rightly but for the changes."""
-    archive_id = new_archive_id(hashlib.sha256(os.urandom(8)).hexdigest()[:16])
     stored = zstandard.ZstdCompressor(write_checksum=True).compress(plain)
-    key = archive_key(shelf.host, Kind.CONTAINER, CONTAINER, archive_id, ".zst")
+    return stored_archive(shelf, plain, stored, ".zst", **changes)
+
+
+def stored_archive(
+    shelf: Shelf, plain: bytes, stored: bytes, suffix: str, **changes: Any
+) -> Archive:
+    """The same, where `plain` is coded as `stored` and the key ends in `suffix`."""
+    archive_id = new_archive_id(hashlib.sha256(os.urandom(8)).hexdigest()[:16])
+    key = archive_key(shelf.host, Kind.CONTAINER, CONTAINER, archive_id, suffix)
     shelf.store.put_bytes(key, stored)
     facts = {
         "id": archive_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,12 +15,11 @@ from pyrage import x25519
 
 from backupd.age import encrypted
 from backupd.age_keys import Identities
-from backupd.catalog import CONTENT_DIGITS, fingerprint, new_archive_id
+from backupd.catalog import CONTENT_DIGITS, fingerprint
 from backupd.daemon.generation import Generation
 from backupd.daemon.runs import Running, Runs
 from backupd.errors import DamagedBackup, NoKey
 from backupd.history import History
-from backupd.layout import Kind, archive_key
 from backupd.manifest import Archive, Manifest
 from backupd.policy import Compression, Policy
 from backupd.proof import Depth
@@ -36,7 +34,7 @@ from backupd.verbs.task import Task
 from backupd.verbs.transfer import received
 from backupd.verbs.verify import verify
 from tests.contract.shelves import DAY, HOST, JOB, NAME, NOW, Shelf
-from tests.unit.proven import CONTAINER, Ear, add, backup_of, flip, make_shelf, mark, tar_of
+from tests.unit.proven import Ear, add, backup_of, flip, make_shelf, mark, stored_archive, tar_of
 
 KEY = x25519.Identity.generate()
 PUBLIC = str(KEY.to_public())
@@ -54,23 +52,10 @@ def shelf(tmp_path: Path) -> Shelf:
 
 def sealed_archive(shelf: Shelf, plain: bytes = TAR, **changes: Any) -> Archive:
     """An encrypted archive in the store, described rightly but for the changes."""
-    archive_id = new_archive_id(fingerprint(None, "zstd"))
     stored, header = encrypted(zstandard.ZstdCompressor().compress(plain), [PUBLIC])
-    key = archive_key(shelf.host, Kind.CONTAINER, CONTAINER, archive_id, ".zst.age")
-    shelf.store.put_bytes(key, stored)
-    facts = {
-        "id": archive_id,
-        "key": key,
-        "compression": "zstd",
-        "level": 3,
-        "size_bytes": len(plain),
-        "sha256": hashlib.sha256(plain).hexdigest(),
-        "stored_bytes": len(stored),
-        "stored_sha256": hashlib.sha256(stored).hexdigest(),
-        "made_at": NOW,
-        "encryption": {"format": "age", "recipients": [PUBLIC], "header_sha256": header},
-    }
-    return Archive.model_validate({**facts, **changes})
+    encryption = {"format": "age", "recipients": [PUBLIC], "header_sha256": header}
+    facts = {"encryption": encryption, **changes}
+    return stored_archive(shelf, plain, stored, ".zst.age", **facts)
 
 
 def add_sealed(shelf: Shelf, plain: bytes = TAR, **changes: Any) -> Manifest:
